@@ -1,0 +1,42 @@
+"""What the website needs beyond Jupyter Book: a Sphinx extension, named in `_config.yml`."""
+
+from pathlib import Path
+from typing import Any
+
+from checks import problems
+from figures import InlineFigures
+from measured import ClaimFormulas, Measured
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ExtensionError
+
+
+def name_the_book(_app: Sphinx, config: Config) -> None:
+    """Write the book's title under its logo."""
+    config.html_theme_options["logo"] = {"text": config.html_title}
+
+
+def refuse_unsound_book(app: Sphinx) -> None:
+    """Stop before anything is built from notebooks that are stale or hold an error."""
+    if found := problems(Path(app.srcdir)):
+        raise ExtensionError("the notebooks are not sound:\n  " + "\n  ".join(found))
+
+
+def drop_thebe(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
+    """Remove the scripts of Thebe, which Jupyter Book adds unasked and loads from another host."""
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "thebe" not in f"{script.filename} {script.attributes.get('body')}".lower()
+    ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the parts with Sphinx."""
+    app.connect("config-inited", name_the_book)
+    app.connect("builder-inited", refuse_unsound_book)
+    app.connect("html-page-context", drop_thebe, priority=900)
+    app.add_directive("measured", Measured)
+    app.add_post_transform(ClaimFormulas)
+    app.add_post_transform(InlineFigures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
