@@ -1,0 +1,127 @@
+"""Exercises that check themselves against a reference, and say where an answer differs."""
+
+import copy
+import html
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Result", "check"]
+
+MIME = "application/vnd.vglab.check+json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an attempt fared: ``passed`` is True, False, or None where it was not attempted yet."""
+
+    passed: bool | None
+    message: str
+
+    def __repr__(self) -> str:
+        return f"{ {True: '✓', False: '✗', None: '○'}[self.passed] } {self.message}"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        state = {True: "passed", False: "failed", None: "pending"}[self.passed]
+        text = f'<div class="vglab-check {state}">{html.escape(repr(self))}</div>'
+        return {
+            "text/plain": repr(self),
+            "text/html": text,
+            MIME: {"passed": self.passed, "message": self.message},
+        }
+
+
+def check(
+    attempt: Callable[..., Any],
+    reference: Callable[..., Any],
+    inputs: Iterable[Any],
+    *,
+    tolerance: float = 1e-4,
+) -> Result:
+    """Compare ``attempt`` with ``reference`` on each of ``inputs``.
+
+    Nothing that the attempt does ends the notebook: an attempt that raises `NotImplementedError` is
+    "not attempted yet", any other exception is reported as its result.
+
+    Parameters
+    ----------
+    attempt
+        The reader's function.
+    reference
+        A function of the same arguments that gives the right answers: numbers, tensors, arrays, or
+        tuples, lists and mappings of them.
+    inputs
+        The arguments of each call: a tuple, or a single argument. Each function gets its own copy.
+    tolerance
+        Largest difference, relative to the reference's largest absolute value.
+
+    Returns
+    -------
+    Result
+        Shown by a notebook as one line.
+
+    Raises
+    ------
+    ValueError
+        ``inputs`` is empty, so that anything would pass.
+    """
+    calls = [one if isinstance(one, tuple) else (one,) for one in inputs]
+    if not calls:
+        raise ValueError("inputs is empty: an exercise needs at least one input to check")
+    for number, arguments in enumerate(calls, start=1):
+        expected = reference(*copy.deepcopy(arguments))
+        where = f"on input {number} of {len(calls)}, {_short(arguments)}"
+        try:
+            answer = attempt(*copy.deepcopy(arguments))
+            difference = _difference(answer, expected, tolerance)
+        except NotImplementedError:
+            return Result(None, "not attempted yet")
+        except Exception as error:
+            return Result(False, f"{where}: raised {type(error).__name__}: {error}")
+        if difference:
+            return Result(False, f"{where}: {difference}")
+    return Result(True, f"right on {len(calls)} input{'s' * (len(calls) > 1)}")
+
+
+def _difference(answer: Any, expected: Any, tolerance: float) -> str:
+    """What is wrong with ``answer``; empty where nothing is."""
+    if isinstance(expected, dict):
+        if not isinstance(answer, dict) or answer.keys() != expected.keys():
+            return f"expected a dict with keys {list(expected)}, got {_short(answer)}"
+        pairs: Sequence[tuple[Any, Any]] = [(answer[key], expected[key]) for key in expected]
+    elif isinstance(expected, (tuple, list)):
+        if not isinstance(answer, (tuple, list)) or len(answer) != len(expected):
+            return f"expected {len(expected)} values, got {_short(answer)}"
+        pairs = list(zip(answer, expected, strict=True))
+    else:
+        return _difference_of_arrays(answer, expected, tolerance)
+    return next(filter(None, (_difference(a, b, tolerance) for a, b in pairs)), "")
+
+
+def _difference_of_arrays(answer: Any, expected: Any, tolerance: float) -> str:
+    if answer is None:
+        return "your function returned nothing (None); does it end with return?"
+    got, wanted = _array(answer), _array(expected)
+    if wanted.dtype.kind not in "fiub" or got.dtype.kind not in "fiub":
+        return "" if answer == expected else f"expected {expected!r}, got {_short(answer)}"
+    if got.shape != wanted.shape:
+        return f"expected shape {list(wanted.shape)}, got {list(got.shape)}"
+    allowed = tolerance * max(1e-12, float(np.max(np.abs(wanted), initial=0.0)))
+    if np.allclose(got, wanted, rtol=0.0, atol=allowed, equal_nan=True):
+        return ""
+    return f"expected {_short(expected)}, got {_short(answer)}"
+
+
+def _array(value: Any) -> np.ndarray:
+    array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    return array.astype(np.float64) if array.dtype.kind in "fiu" else array
+
+
+def _short(value: Any) -> str:
+    with torch._tensor_str.printoptions(precision=4, threshold=8, edgeitems=2):
+        text = " ".join(repr(value).split())
+    return text if len(text) <= 120 else f"{text[:117]}…"

@@ -1,0 +1,166 @@
+"""How the weights of a network start: the schemes that the literature compares, one function."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from vglab import _checks
+from vglab.data import Dataset
+from vglab.models import ACTIVATIONS, weight_layers
+
+SCHEMES = ("normal", "lecun", "xavier", "he", "orthogonal", "mean_field", "lsuv")
+
+
+def initialize(
+    model: nn.Module,
+    scheme: str,
+    *,
+    activation: str = "relu",
+    sigma_w: float = 1.0,
+    sigma_b: float = 0.0,
+    data: Dataset | Tensor | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Draw the weights of every linear, convolutional and recurrent layer anew, in place.
+
+    With n_in inputs and n_out outputs of a unit (for a kernel: times its size; for a recurrent
+    layer: each gate's matrix by itself), the weights have mean 0 and
+
+    ============  ==========================================  ==============================
+    scheme        weights                                     source
+    ============  ==========================================  ==============================
+    "normal"      normal, variance σ_w², whatever the width   the naive choice
+    "lecun"       normal, variance 1 / n_in                   LeCun et al. 1998, section 4.6
+    "xavier"      uniform, variance 2 / (n_in + n_out)        Glorot & Bengio 2010, eq. 16
+    "he"          normal, variance g² / n_in                  He et al. 2015, eq. 10
+    "orthogonal"  σ_w times a random orthogonal matrix        Saxe et al. 2014, section 3
+    "mean_field"  normal, variance σ_w² / n_in                Poole et al. 2016, section 2
+    "lsuv"        orthogonal, then each layer's output        Mishkin & Matas 2016,
+                  scaled to variance 1 on ``data``            algorithm 1
+    ============  ==========================================  ==============================
+
+    where g² = 1 / E[φ(z)²], z ~ N(0, 1), keeps the second moment (2 for ReLU). The biases of these
+    layers are drawn from N(0, σ_b²): zero by default. Other parameters stay as they are.
+
+    Parameters
+    ----------
+    model
+        The network to initialise; its mode, gradients, buffers and device stay as they are.
+    scheme
+        One of `SCHEMES`.
+    activation
+        φ for "he", a key of `vglab.models.ACTIVATIONS`.
+    sigma_w, sigma_b
+        σ_w (for "normal", "orthogonal" and "mean_field") and σ_b.
+    data
+        For "lsuv": a `Dataset` (its first 256 training examples are used) or inputs ``[N, ...]``.
+    seed
+        Seed of the draw. The global random state is not touched.
+
+    Returns
+    -------
+    nn.Module
+        ``model`` itself.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Unknown names, a negative or non-finite σ, "lsuv" without data, a model without layers.
+    """
+    _checks.choice("scheme", scheme, SCHEMES)
+    _checks.choice("activation", activation, ACTIVATIONS)
+    _checks.number("sigma_w", sigma_w, at_least=0)
+    _checks.number("sigma_b", sigma_b, at_least=0)
+    if scheme == "lsuv" and data is None:
+        raise ValueError('scheme "lsuv" needs data=: a Dataset or a batch of inputs')
+    generator = torch.Generator().manual_seed(seed)
+    gates = {
+        id(parameter): len(parameter) // module.hidden_size
+        for module in model.modules()
+        if isinstance(module, nn.RNNBase)
+        for parameter in module.parameters(recurse=False)
+    }
+    with torch.no_grad():
+        for weight in weight_layers(model).values():
+            for matrix in weight.chunk(gates.get(id(weight), 1)):
+                drawn = torch.empty(matrix.shape)
+                _draw(drawn, scheme, activation, sigma_w, generator)
+                matrix.copy_(drawn)
+        for bias in _biases(model):
+            bias.copy_(torch.empty(bias.shape).normal_(0.0, sigma_b, generator=generator))
+    if scheme == "lsuv":
+        inputs = data.x_train[:256] if isinstance(data, Dataset) else data
+        assert inputs is not None
+        _scale_outputs_to_unit_variance(model, inputs)
+    return model
+
+
+def he_gain(activation: str) -> float:
+    """Gain g with g² = 1 / E[φ(z)²], z ~ N(0, 1): √2 for ReLU (He et al. 2015, eq. 10)."""
+    _checks.choice("activation", activation, ACTIVATIONS)
+    z = torch.linspace(-12, 12, 24_001, dtype=torch.float64)
+    density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
+    second_moment = torch.trapezoid(ACTIVATIONS[activation]()(z).square() * density, z)
+    return 1 / math.sqrt(second_moment.item())
+
+
+def _draw(
+    weight: Tensor, scheme: str, activation: str, sigma_w: float, generator: Generator
+) -> None:
+    n_in = weight[0].numel()
+    if scheme == "xavier":
+        nn.init.xavier_uniform_(weight, generator=generator)
+    elif scheme in ("orthogonal", "lsuv"):
+        gain = sigma_w if scheme == "orthogonal" else 1.0
+        nn.init.orthogonal_(weight, gain, generator=generator)
+    else:
+        deviation: dict[str, Callable[[], float]] = {
+            "normal": lambda: sigma_w,
+            "lecun": lambda: 1 / math.sqrt(n_in),
+            "he": lambda: he_gain(activation) / math.sqrt(n_in),
+            "mean_field": lambda: sigma_w / math.sqrt(n_in),
+        }
+        nn.init.normal_(weight, 0.0, deviation[scheme](), generator=generator)
+
+
+def _biases(model: nn.Module) -> list[Tensor]:
+    return [
+        parameter
+        for module in model.modules()
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase)
+        for name, parameter in module.named_parameters(recurse=False)
+        if name.startswith("bias")
+    ]
+
+
+def _scale_outputs_to_unit_variance(model: nn.Module, inputs: Tensor) -> None:
+    """One forward pass: a hook divides each layer's weight, and its output, by the deviation."""
+    done: set[nn.Module] = set()
+
+    def rescale(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if module in done:
+            return None
+        done.add(module)
+        deviation = output.std()
+        if not deviation > 0:
+            raise ValueError(
+                f"a {type(module).__name__} layer gives the same output for all of data; "
+                "lsuv needs inputs that vary"
+            )
+        for parameter in module.parameters(recurse=False):
+            parameter.div_(deviation)
+        return output / deviation
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
+    handles = [layer.register_forward_hook(rescale) for layer in layers]
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            model.eval()(inputs.to(next(model.parameters()).device))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,190 @@
+"""The figures that the chapters draw: one function each, which returns the Axes.
+
+Colours are safe for the colour-blind (Okabe & Ito 2008) and doubled by markers or line styles; the
+ink and the paper are fixed values, which the website swaps for the theme's own in dark mode.
+Matplotlib is imported by the first figure, not by ``import vglab``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, PAPER, GRID = "#1a1a1a", "#ffffff", "#d9d9d9"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+MARKERS = ("o", "s", "^", "D")
+LINES = ("-", "--", "-.", ":")
+
+
+def lines(
+    series: Mapping[str, ArrayLike],
+    x: ArrayLike | None = None,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+    reference: tuple[str, ArrayLike] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw one line for each entry of ``series``, with a band from least to most over seeds.
+
+    Parameters
+    ----------
+    series
+        Name -> values ``[X]``, or ``[S, X]`` for S seeds: then their median, in a band. At most
+        eight lines.
+    x
+        Positions ``[X]``; by default 1, 2, ….
+    title, xlabel, ylabel
+        The finding, and the axes with their units.
+    log
+        Which axes are logarithmic: "", "x", "y" or "xy".
+    reference
+        Name and values ``[X]`` of a prediction, drawn thin in ink.
+    ax
+        Axes to draw into; new ones by default.
+    """
+    ax = _axes(ax, title, xlabel, ylabel)
+    if len(series) > len(COLORS) * 2:
+        raise ValueError(f"at most {len(COLORS) * 2} lines can be told apart, got {len(series)}")
+    for i, (name, values) in enumerate(series.items()):
+        runs = np.atleast_2d(_array(values))
+        positions = np.arange(1, runs.shape[1] + 1) if x is None else _array(x)
+        style: dict[str, Any] = {
+            "color": COLORS[i % len(COLORS)],
+            "linestyle": LINES[i % len(LINES)],
+        }
+        every = max(1, len(positions) // 8)
+        marker = MARKERS[i % len(MARKERS)]
+        filled = style["color"] if i < len(COLORS) else PAPER
+        ax.plot(positions, np.median(runs, axis=0), label=name, marker=marker, markevery=every,
+                markersize=5, markerfacecolor=filled, **style)  # fmt: skip
+        if len(runs) > 1:
+            ax.fill_between(positions, runs.min(0), runs.max(0), alpha=0.2, linewidth=0,
+                            color=style["color"])  # fmt: skip
+    if reference is not None:
+        name, values = reference
+        ax.plot(
+            positions, _array(values), color=INK, linewidth=1, linestyle=(0, (1, 2)), label=name
+        )
+    if "x" in log:
+        ax.set_xscale("log")
+    if "y" in log:
+        ax.set_yscale("log")
+    if len(series) + (reference is not None) > 1:
+        ax.legend(frameon=False, labelcolor=INK)
+    return ax
+
+
+def descent(
+    objective: Callable[[Tensor], Tensor],
+    trajectories: Mapping[str, Tensor],
+    *,
+    title: str,
+    window: float = 2.0,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw paths ``[steps + 1, 2]`` of gradient descent over the contours of a function of two.
+
+    ``window`` is the half width of the square around the origin that is shown; the other arguments
+    are as in `lines`.
+    """
+    ax = _axes(ax, title, "θ₁", "θ₂")
+    grid = torch.linspace(-window, window, 81)
+    points = torch.cartesian_prod(grid, grid)
+    heights = torch.stack([objective(point) for point in points]).view(81, 81)
+    heights = heights - heights.min()
+    levels = heights.max().item() * np.linspace(0.03, 1, 9) ** 2
+    ax.contour(grid, grid, heights.T.detach(), levels=levels, colors=GRID, linewidths=1)
+    for i, (name, path) in enumerate(trajectories.items()):
+        x, y = _array(path).T
+        ax.plot(x, y, label=name, color=COLORS[i], linestyle=LINES[i], marker=MARKERS[i],
+                markersize=4, linewidth=1.2)  # fmt: skip
+    ax.plot(0, 0, marker="*", markersize=11, color=INK, linestyle="none", label="minimum")
+    ax.set(xlim=(-window, window), ylim=(-window, window), aspect="equal")
+    ax.legend(frameon=False, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.02, 1))
+    return ax
+
+
+def heatmap(
+    values: ArrayLike,
+    *,
+    rows: Sequence[object],
+    columns: Sequence[object],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    text: str = "{:.1f}",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a table ``[rows, columns]`` as shaded cells, each with its value written in it.
+
+    Darker cells hold larger values; ``text`` is how a value is written. The other arguments are as
+    in `lines`.
+    """
+    table = _array(values)
+    if table.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"values must be [{len(rows)}, {len(columns)}] for these rows and columns, "
+            f"got {list(table.shape)}"
+        )
+    ax = _axes(ax, title, xlabel, ylabel)
+    ax.grid(False)
+    ax.imshow(table, cmap="cividis_r", aspect="auto")
+    middle = (table.min() + table.max()) / 2
+    for i, j in np.ndindex(table.shape):
+        ink = PAPER if table[i, j] > middle else "black"
+        ax.text(j, i, text.format(table[i, j]), ha="center", va="center", fontsize=9, color=ink)
+    ax.set_xticks(range(len(columns)), [str(column) for column in columns])
+    ax.set_yticks(range(len(rows)), [str(row) for row in rows])
+    return ax
+
+
+def images(
+    pixels: Tensor, labels: Sequence[str], *, title: str, columns: int = 8
+) -> "Sequence[Axes]":
+    """Draw images ``[N, 1, H, W]`` in grey, dark where large, each under its label."""
+    import matplotlib.pyplot as plt
+
+    if len(pixels) != len(labels):
+        raise ValueError(f"{len(pixels)} images need as many labels, got {len(labels)}")
+    rows = -(-len(pixels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * 0.9, rows * 1.15), squeeze=False)
+    figure.set_facecolor(PAPER)
+    figure.suptitle(title, color=INK, fontsize=11, x=0.02, ha="left")
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, image, label in zip(axes.flat, pixels, labels, strict=False):
+        ax.imshow(image[0], cmap="gray_r")
+        ax.set_title(label, color=INK, fontsize=9)
+    return list(axes.flat)
+
+
+def _axes(ax: "Axes | None", title: str, xlabel: str, ylabel: str) -> "Axes":
+    """``ax``, or new axes, in the style of the book."""
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    ax.figure.set_facecolor(PAPER)
+    ax.set_facecolor(PAPER)
+    ax.set_title(title, loc="left", color=INK, fontsize=11)
+    ax.set_xlabel(xlabel, color=INK)
+    ax.set_ylabel(ylabel, color=INK)
+    ax.tick_params(colors=INK, which="both", labelsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(INK)
+    ax.grid(True, color=GRID, linewidth=0.6)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def _array(values: ArrayLike | Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
