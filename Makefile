@@ -5,6 +5,9 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN := $(BIN)/python -m
 READY := $(VENV)/ready
 SITE := _build/html
+RUN_TOOL = $(BIN)/python book/_tools/notebooks.py
+# Outputs are compared where they were made; elsewhere the chapters must only run.
+NBVAL := $(if $(filter Linux,$(shell uname -s)),--nbval,--nbval-lax)
 
 .DEFAULT_GOAL := book
 .PHONY: book serve test lint unit notebooks check-notebooks run-notebooks site-test benchmark colab clean
@@ -16,4 +19,29 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -c 'open("$(READY)", "w").close()'
 
 book: $(READY)  ## build the website
-	$(RUN) jupyterbook build . --all -W -n --keep-going --quiet
+	rm -rf $(SITE)
+	$(BIN)/jupyter-book build . --all -W -n --keep-going --quiet && echo "Open $(SITE)/index.html, or run: make serve"
+
+serve: $(READY)  ## serve the website that `make book` built
+	$(RUN) http.server 8000 --bind 127.0.0.1 --directory $(SITE)
+
+test: lint unit check-notebooks run-notebooks book site-test  ## test everything
+
+lint: $(READY)
+	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+
+unit: $(READY)  ## the package and the tools
+	$(RUN) pytest tests --ignore=tests/book/test_site.py -n 2 --dist loadfile --cov
+
+notebooks: $(READY)  ## run the chapters whose text changed
+	$(RUN_TOOL) build
+
+check-notebooks: $(READY)  ## is every notebook what its text gives?
+	$(RUN_TOOL) check
+
+run-notebooks: export IPYTHONDIR = $(CURDIR)/book/_tools/ipython
+run-notebooks: $(READY)  ## run every chapter again and compare with what is stored
+	$(RUN) pytest $(NBVAL) --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=book/_tools/nbval-sanitize.cfg -n 2 --dist loadscope book
+
+site-test: $(READY)  ## test the website that `make book` built
+	$(RUN) pytest tests/book/test_site.py

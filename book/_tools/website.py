@@ -22,7 +22,9 @@ def refuse_unsound_book(app: Sphinx) -> None:
         raise ExtensionError("the notebooks are not sound:\n  " + "\n  ".join(found))
 
 
-def drop_thebe(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
+def drop_thebe(
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Any
+) -> None:
     """Remove the scripts of Thebe, which Jupyter Book adds unasked and loads from another host."""
     context["script_files"] = [
         script
