@@ -45,3 +45,6 @@ run-notebooks: $(READY)  ## run every chapter again and compare with what is sto
 
 site-test: $(READY)  ## test the website that `make book` built
 	$(RUN) pytest tests/book/test_site.py
+
+colab:  ## test the last commit under the versions that Colab has
+	$(PYTHON) constraints/colab.py run
