@@ -99,11 +99,11 @@ def environment(folder: Path) -> tuple[Path, list[str]]:
         try:
             call([python, "-m", "pip", "install", "-qq", "--only-binary", ":all:", *wanted])
         except ColabError as error:
-            lost = re.search(r"No matching distribution found for (\S+)", str(error))
+            lost = re.search(r"No matching distribution found for (\S+==\S+)", str(error))
             if lost is None or lost[1] not in wanted:
                 raise
-            wanted.remove(lost[1])
             unavailable.append(lost[1])
+            wanted[wanted.index(lost[1])] = lost[1].split("==")[0]
         else:
             call([python, "-m", "pip", "uninstall", "-qq", "--yes", *sorted(LACKING)])
             return python, unavailable
@@ -199,7 +199,7 @@ def run(folder: Path, scratch: Path) -> bool:
     python, unavailable = environment(folder)
     print(f"Colab's versions on {sys.version.split()[0]}: {time.monotonic() - began:.0f} s")
     for pin in unavailable:
-        print(f"not to be had for this Python: {pin}")
+        print(f"not to be had for this Python, so another version: {pin}")
     env = colab(scratch, checkout)
     setup(python, env, checkout)
     (scratch / "held.txt").write_text("\n".join(f"{n}=={v}" for n, v in frozen(python).items()))
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "cell":
             execute(options.source)
         else:
-            with tempfile.TemporaryDirectory() as scratch:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
                 venv = options.venv or Path(scratch, "venv")
                 return 0 if run(venv.absolute(), Path(scratch).resolve()) else 1
     except ColabError as error:
