@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 __all__ = ["Claim", "ClaimFailed", "claim"]
 
@@ -80,8 +81,8 @@ _LABELS = {"expected": "<small>expected</small> ", "measured": "<small>measured<
 
 def claim(
     statement: str,
-    measured: ArrayLike,
-    expected: ArrayLike,
+    measured: ArrayLike | Tensor,
+    expected: ArrayLike | Tensor,
     *,
     tolerance: float | None = None,
     relation: str = "≈",
@@ -107,7 +108,8 @@ def claim(
     source
         Where the expectation comes from, as "Author year, equation".
     digits
-        Significant digits shown: as many as come out the same on every machine.
+        Significant digits shown: as many as come out the same on every machine. With 0, for
+        rounding errors say, the row shows only that the claim holds.
 
     Raises
     ------
@@ -125,24 +127,32 @@ def claim(
         raise ValueError(f"relation must be one of ≈ {' '.join(RELATIONS)}; got {relation!r}")
     if tolerance is not None and (relation != "≈" or not 0 <= tolerance < math.inf):
         raise ValueError(f'tolerance={tolerance} must be ≥ 0 and goes with relation "≈" only')
-    values = np.atleast_1d(np.asarray(measured))
+    values = np.atleast_1d(_array(measured))
     if values.size == 0:
         raise ValueError("nothing was measured: measured is empty")
-    goal = np.asarray(expected)[()]
+    goal = _array(expected)[()]
     within = None
     if relation == "≈":
         margin = abs(goal) / 100 if tolerance is None else tolerance
-        within = "1 %" if tolerance is None else _text(float(tolerance), digits)
+        within = "1 %" if tolerance is None else _text(float(tolerance), digits or 3)
         # A hair more than the margin: the last bit of a difference is rounding, not a finding.
         holds = bool(np.all(np.abs(values - goal) <= margin * (1 + 1e-9)))
-        wanted = f"{_text(goal, digits)} ± {within}"
+        wanted = f"{_text(goal, digits or 3)} ± {within}"
     else:
         holds = bool(np.all(RELATIONS[relation](values, goal)) and not _has_nan(values))
-        wanted = f"{relation} {_text(goal, digits)}"
-    row = Claim(statement, wanted, _summary(values, digits), relation, within, source, holds)
+        wanted = f"{relation} {_text(goal, digits or 3)}"
+    shown = "yes" if holds and digits == 0 else _summary(values, digits or 3)
+    row = Claim(statement, wanted, shown, relation, within, source, holds)
     _show(row)
     if not holds:
         raise ClaimFailed(repr(row))
+
+
+def _array(value: Any) -> np.ndarray:
+    """``value`` as an array; tensors may have a graph, stand in a list, or live on a GPU."""
+    if isinstance(value, (list, tuple)):
+        return np.asarray([_array(one) for one in value])
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
 def _has_nan(values: np.ndarray) -> bool:
