@@ -1,7 +1,21 @@
-"""The book's tools are scripts, not a package: put them on the path."""
+"""A throw-away book, built once and copied for each test."""
 
-import sys
+import shutil
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "book" / "_tools"))
+import pytest
+from throwaway import ADDRESS, NAME, TWIN, notebooks, twins
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    root = tmp_path_factory.mktemp("book")
+    (root / "_config.yml").write_text(f"repository: {{url: {ADDRESS}}}\n")
+    twins.write(root / "book" / "_source" / f"{NAME}.md", TWIN)
+    assert notebooks.build(root) == []
+    return root
+
+
+@pytest.fixture
+def book(built, tmp_path):
+    return Path(shutil.copytree(built, tmp_path / "copy"))

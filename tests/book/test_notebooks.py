@@ -1,11 +1,9 @@
 """Every way in which a chapter's two forms can disagree is provoked here, and seen."""
 
 import json
-import shutil
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import ModuleType
 
 import notebooks
@@ -14,59 +12,8 @@ import twins
 import yaml
 from checks import problems
 from IPython.core.interactiveshell import InteractiveShell
+from throwaway import ADDRESS, NAME, ROOT, TWIN
 from traitlets.config import Config
-
-ROOT = Path(__file__).resolve().parents[2]
-ADDRESS = "https://example.org/someone/book"
-TWIN = (
-    twins.HEADER
-    + """
-# A chapter
-
-```{code-cell}
-{{ setup }}
-```
-
-Text with $x$.
-
-```{code-cell}
-print("a number: 3")
-```
-
-```{code-cell}
----
-mystnb:
-  image:
-    alt: A line that falls.
-tags: [cover]
----
-import matplotlib.pyplot as plt
-
-_ = plt.plot([2, 1])
-```
-
-```{code-cell}
-from vglab.claims import claim
-
-claim("one is one", 1.0, 1.0)
-```
-"""
-)
-NAME = "part/chapter"
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    root = tmp_path_factory.mktemp("book")
-    (root / "_config.yml").write_text(f"repository: {{url: {ADDRESS}}}\n")
-    twins.write(root / "book" / "_source" / f"{NAME}.md", TWIN)
-    assert notebooks.build(root) == []
-    return root
-
-
-@pytest.fixture
-def book(built, tmp_path):
-    return Path(shutil.copytree(built, tmp_path / "copy"))
 
 
 @pytest.fixture
