@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
@@ -103,9 +103,13 @@ def test_pythons() -> None:
     assert 'python: ["3.11", "3.12", "3.13"]' in workflow
 
 
+@pytest.fixture(scope="module")
+def owners() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
 @pytest.mark.parametrize("path", named(MODULES))
-def test_imports_are_declared(path: Path) -> None:
-    owners = packages_distributions()
+def test_imports_are_declared(path: Path, owners: Mapping[str, list[str]]) -> None:
     for package in outside(path) - OPTIONAL:
         distributions = {canonicalize_name(name) for name in owners.get(package, [package])}
         assert distributions & declared().keys(), f"{path.name} imports {package}"
