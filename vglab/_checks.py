@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -20,18 +21,19 @@ def number(argument: str, value: object, *, above: float = -math.inf, at_least: 
 
     TypeError where it is no number, ValueError where it is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be a number, got {value!r} ({type(value).__name__})")
     bounds = [f"greater than {above:g}"] * (above > -math.inf)
     bounds += [f"at least {at_least:g}"] * (at_least > -math.inf)
     bounds += [f"less than {below:g}"] * (below < math.inf)
-    if not (math.isfinite(value) and above < value < below and value >= at_least):
+    real = float(value)
+    if not (math.isfinite(real) and above < real < below and real >= at_least):
         raise ValueError(f"{argument} must be {' and '.join(['finite', *bounds])}, got {value}")
 
 
 def count(argument: str, value: object, *, at_least: int = 1) -> None:
     """Raise unless ``value`` is an integer (TypeError) of at least ``at_least`` (ValueError)."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{argument} must be an integer, got {value!r} ({type(value).__name__})")
     if value < at_least:
         raise ValueError(f"{argument} must be at least {at_least}, got {value}")

@@ -13,8 +13,10 @@ from vglab import _checks
 
 @dataclass(frozen=True)
 class Raw:
-    """Inputs float32 ``[N, ...]``, targets int64 or float32 ``[N]`` and their names.
+    """Inputs ``[N, ...]``, targets ``[N]`` (int64 for classes) and their names.
 
+    Tables and regression targets are float64 until they are scaled: a column of large numbers that
+    differ little, such as times, would lose what it says in float32.
     ``one_hot`` lists the columns of a table that hold 0 or 1 for a category.
     """
 
@@ -58,8 +60,8 @@ def _diabetes() -> Raw:
 
     bunch = load_diabetes(scaled=False)
     return Raw(
-        torch.from_numpy(bunch.data).float(),
-        torch.from_numpy(bunch.target).float(),
+        torch.from_numpy(bunch.data),
+        torch.from_numpy(bunch.target),
         tuple(bunch.feature_names),
     )
 
@@ -74,7 +76,7 @@ def _penguins() -> Raw:
 
 def _bunch(bunch: Any) -> Raw:
     return Raw(
-        torch.from_numpy(bunch.data).float(),
+        torch.from_numpy(bunch.data),
         torch.from_numpy(bunch.target).long(),
         tuple(map(str, bunch.feature_names)),
         tuple(map(str, bunch.target_names)),
@@ -99,58 +101,91 @@ def arrays(
     class_names: Sequence[str] | None = None,
 ) -> Raw:
     """Copy and check the user's arrays; see `vglab.data.from_arrays` for what they may be."""
+    names = None if feature_names is None else tuple(map(str, feature_names))
     one_hot: tuple[int, ...] = ()
-    if hasattr(x, "columns"):
+    if hasattr(x, "select_dtypes"):
         x, one_hot = _one_hot(x)
-        feature_names = feature_names or tuple(map(str, x.columns))
+        names = tuple(map(str, x.columns)) if names is None else names
     inputs = _numbers("x", x)
     if inputs.ndim not in (2, 4) or inputs.numel() == 0:
         raise ValueError(f"x must be [N, D] or [N, C, H, W] and not empty, got {[*inputs.shape]}")
     n_features = inputs[0].numel()
-    if feature_names is None and inputs.ndim == 2:
-        feature_names = tuple(f"feature {i}" for i in range(n_features))
-    if feature_names is not None and len(feature_names) != n_features:
-        raise ValueError(f"x has {n_features} features, but {len(feature_names)} feature_names")
-    targets, classes = _targets(y, class_names)
-    if len(inputs) != len(targets):
-        raise ValueError(f"x holds {len(inputs)} examples, but y holds {len(targets)}")
-    return Raw(inputs, targets, tuple(feature_names or ()), classes, one_hot)
+    if names is None and inputs.ndim == 2:
+        names = tuple(f"feature {i}" for i in range(n_features))
+    if names is not None and len(names) != n_features:
+        raise ValueError(f"x has {n_features} features, but {len(names)} feature_names")
+    targets, classes = _targets(y, len(inputs), class_names)
+    return Raw(inputs, targets, names or (), classes, one_hot)
 
 
 def _one_hot(table: Any) -> tuple[Any, tuple[int, ...]]:
     """The data frame with each column of text or categories as one 0/1 column for each value."""
     import pandas as pd
 
-    gaps = [str(column) for column in table.columns if table[column].isna().any()]
-    if gaps:
+    _check_unique(table)
+    if gaps := [str(column) for column in table.columns[table.isna().any()]]:
         raise ValueError(
             f"x has gaps in {', '.join(gaps)}; drop those rows (x.dropna()) or fill them first"
         )
-    numeric = table.select_dtypes(["number", "bool"]).columns
-    encoded = pd.get_dummies(table, columns=[c for c in table.columns if c not in set(numeric)])
-    new = [i for i, column in enumerate(encoded.columns) if column not in set(numeric)]
+    table = table.infer_objects()
+    numeric = set(table.select_dtypes(["number", "bool"], exclude=["timedelta"]).columns)
+    others = [column for column in table.columns if column not in numeric]
+    for column in others:
+        kind = table[column].dtype
+        if not (isinstance(kind, pd.CategoricalDtype) or pd.api.types.is_string_dtype(kind)):
+            raise TypeError(
+                f"column {column} of x holds {kind}; numbers, text, booleans or categories were "
+                "expected: convert it or leave it out"
+            )
+    encoded = pd.get_dummies(table, columns=others)
+    _check_unique(encoded)
+    new = [i for i, column in enumerate(encoded.columns) if column not in numeric]
     return encoded.astype(np.float64), tuple(new)
 
 
+def _check_unique(table: Any) -> None:
+    if twice := sorted({str(column) for column in table.columns[table.columns.duplicated()]}):
+        raise ValueError(f"x has more than one column named {', '.join(twice)}; rename them")
+
+
 def _numbers(argument: str, values: Any) -> Tensor:
-    """A float32 copy of ``values``; an error names what is no finite number."""
-    if isinstance(values, Tensor):
-        tensor = values.detach().to("cpu", torch.float32, copy=True)
-    else:
-        try:
-            tensor = torch.from_numpy(np.array(values, dtype=np.float32))
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"{argument} must hold numbers in an array of one shape: {error}"
-            ) from None
+    """A copy of ``values`` in float64, images in float32; an error names what is no number."""
+    try:
+        array = _numpy(values)
+        if array.dtype.kind == "c":
+            raise TypeError("complex numbers are not supported")
+        kind = np.float64 if array.ndim < 3 else np.float32
+        tensor = torch.from_numpy(np.array(array, dtype=kind))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{argument} must hold numbers in an array of one shape: {error}") from None
     _checks.finite(argument, tensor)
     return tensor
 
 
-def _targets(y: Any, class_names: Sequence[str] | None) -> tuple[Tensor, tuple[str, ...]]:
-    values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+def _numpy(values: Any) -> np.ndarray:
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    # NumPy has no bfloat16.
+    array: np.ndarray = (values.float() if values.dtype is torch.bfloat16 else values).numpy()
+    return array
+
+
+def _targets(
+    y: Any, n_examples: int, class_names: Sequence[str] | None
+) -> tuple[Tensor, tuple[str, ...]]:
+    import pandas as pd
+
+    # As objects, lest NumPy turn a gap in a list of text into the text "nan".
+    values = _numpy(y) if hasattr(y, "dtype") else np.asarray(y, dtype=object)
     if values.ndim != 1:
         raise ValueError(f"y must be [N], one target for each example, got {[*values.shape]}")
+    if len(values) != n_examples:
+        raise ValueError(f"x holds {n_examples} examples, but y holds {len(values)}")
+    if values.dtype.kind != "f" and pd.isna(values).any():
+        raise ValueError("y has gaps (None or NaN); drop those examples first")
+    if values.dtype.kind == "O":
+        values = np.asarray(values.tolist())
     if values.dtype.kind == "f":
         if class_names is not None:
             raise TypeError(
@@ -158,20 +193,20 @@ def _targets(y: Any, class_names: Sequence[str] | None) -> tuple[Tensor, tuple[s
                 "convert y to integers for classification, leave class_names out for regression"
             )
         return _numbers("y", values), ()
-    if any(value is None or value != value for value in values.tolist()):
-        raise ValueError("y has gaps (None or NaN); drop those examples first")
-    found, labels = np.unique(values.astype(str) if values.dtype.kind == "O" else values,
-                              return_inverse=True)  # fmt: skip
+    if values.dtype.kind not in "iubUT":
+        raise TypeError(f"y must hold numbers, text or booleans, got {values.dtype}")
+    found, labels = np.unique(values, return_inverse=True)
     if class_names is None:
         names = tuple(map(str, found))
     else:
         names = tuple(map(str, class_names))
-        known = range(len(names)) if values.dtype.kind in "iu" else names
+        are_numbers = values.dtype.kind in "iub"
+        known = range(len(names)) if are_numbers else names
         unknown = [value for value in found.tolist() if value not in known]
         if unknown:
-            expected = f"0 to {len(names) - 1}" if values.dtype.kind in "iu" else ", ".join(names)
+            expected = f"0 to {len(names) - 1}" if are_numbers else ", ".join(names)
             raise ValueError(f"y holds labels out of range: {unknown[:5]}; expected {expected}")
         labels = np.array([known.index(value) for value in found.tolist()])[labels]
-    if len(names) < 2:
-        raise ValueError(f"y holds one class only ({', '.join(names)}); at least two are needed")
+    if len(found) < 2:
+        raise ValueError(f"y holds one class only ({found[0]}); at least two are needed")
     return torch.from_numpy(labels.astype(np.int64)), names

@@ -1,5 +1,6 @@
 """Data sets as tensors in memory: embedded ones, downloaded ones, and the user's own."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -129,6 +130,7 @@ def load(
     if image_size is not None:
         _checks.count("image_size", image_size)
     _checks.number("test_fraction", test_fraction, above=0, below=1)
+    _checks.count("seed", seed, at_least=0)
     if name in DOWNLOADED:
         x_train, y_train, x_test, y_test, classes = images(name, root)
         parts = (x_train / 255, y_train, x_test / 255, y_test)
@@ -178,6 +180,7 @@ def from_arrays(
         single example, labels out of range, names of the wrong number, nothing to split.
     """
     _checks.number("test_fraction", test_fraction, above=0, below=1)
+    _checks.count("seed", seed, at_least=0)
     raw = arrays(x, y, feature_names, class_names)
     parts = _split(raw, test_fraction, seed)
     return _assemble(name, raw, parts, standardize=standardize, flatten=False)
@@ -216,27 +219,43 @@ def _assemble(name: str, raw: Raw, parts: _Parts, *, standardize: bool, flatten:
             target_mean, target_scale = y_mean.item(), y_scale.item()
     if flatten:
         x_train, x_test = x_train.flatten(1), x_test.flatten(1)
-    return Dataset(name, x_train, y_train, x_test, y_test, feature_names, raw.class_names,
-                   target_mean, target_scale)  # fmt: skip
+    if not raw.class_names:
+        y_train, y_test = y_train.float(), y_test.float()
+    return Dataset(name, x_train.float(), y_train, x_test.float(), y_test, feature_names,
+                   raw.class_names, target_mean, target_scale)  # fmt: skip
 
 
 def _mean_and_scale(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Mean and deviation over ``axes``; the deviation of a constant counts as 1."""
     mean = x.mean(axes, keepdim=True)
     scale = x.std(axes, keepdim=True, correction=0)
-    return mean, torch.where(scale > 1e-6 * (1 + mean.abs()), scale, 1.0)
+    rounding = 64 * torch.finfo(x.dtype).eps * mean.abs()
+    return mean, torch.where(scale > rounding, scale, 1.0)
 
 
 def _split(raw: Raw, test_fraction: float, seed: int) -> _Parts:
     from sklearn.model_selection import train_test_split
 
-    if len(raw.y) < 2:
-        raise ValueError(f"at least two examples are needed to split, got {len(raw.y)}")
-    if raw.class_names and (smallest := int(torch.unique(raw.y, return_counts=True)[1].min())) < 2:
-        raise ValueError(f"every class needs at least two examples to split, one has {smallest}")
+    n, needed = len(raw.y), 1
+    if n < 2:
+        raise ValueError(f"at least two examples are needed to split, got {n}")
+    if raw.class_names:
+        sizes = torch.unique(raw.y, return_counts=True)[1]
+        needed = len(sizes)
+        if sizes.min() < 2:
+            raise ValueError(
+                f"every class needs at least two examples to split, one has {sizes.min()}"
+            )
+    n_test = math.ceil(n * test_fraction)
+    if min(n_test, n - n_test) < needed:
+        raise ValueError(
+            f"test_fraction={test_fraction:g} of {n} examples leaves {n - n_test} to train and "
+            f"{n_test} to test; each part needs at least {needed}"
+            + (", one for each class" if raw.class_names else "")
+        )
     train, test = train_test_split(
-        np.arange(len(raw.y)),
-        test_size=test_fraction,
+        np.arange(n),
+        test_size=n_test,
         random_state=seed,
         stratify=raw.y.numpy() if raw.class_names else None,
     )
