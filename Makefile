@@ -10,6 +10,7 @@ RUN_TOOL = $(BIN)/python book/_tools/notebooks.py
 NBVAL := $(if $(filter Linux,$(shell uname -s)),--nbval,--nbval-lax)
 
 .DEFAULT_GOAL := book
+.NOTPARALLEL:
 .PHONY: book serve test lint unit notebooks check-notebooks run-notebooks site-test benchmark colab clean
 
 $(READY): requirements.txt pyproject.toml

@@ -48,10 +48,10 @@ def inline(svg: str, alt: str, prefix: str) -> str:
     svg = DROPPED.sub("", svg[svg.index("<svg") :])
     opening, body = svg.split(">", 1)
     box = re.search(r'viewBox="([^"]+)"', opening)
-    width = re.search(r'\bwidth="([\d.]+)pt"', opening)
+    width = re.search(r'\bwidth="([\d.]+)(pt)?"', opening)
     if box is None or width is None:
-        raise ValueError(f"a figure needs a width in points and a viewBox, got {opening[:200]}")
-    pixels = round(float(width[1]) * PIXELS_PER_POINT)
+        raise ValueError(f"a figure needs a width and a viewBox, got {opening[:200]}")
+    pixels = round(float(width[1]) * (PIXELS_PER_POINT if width[2] else 1))
     picture = themed(REFERENCE.sub(rf"\g<1>{prefix}", body)).strip()
     return (
         f'<div class="vglab-figure" tabindex="0" style="--figure-width: {pixels}px">'

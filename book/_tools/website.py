@@ -1,14 +1,39 @@
 """What the website needs beyond Jupyter Book: a Sphinx extension, named in `_config.yml`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from checks import problems
+from docutils import nodes
 from figures import InlineFigures
 from measured import ClaimFormulas, Measured
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+LONG_FORMULA = 60  # characters of TeX
+
+
+class KeepPunctuation(SphinxPostTransform):
+    """Keep the full stop after a formula on the formula's line."""
+
+    default_priority = 100
+    formats = ("html",)
+
+    def run(self, **_: Any) -> None:
+        """Walk the page's formulas; a long one may still break from what follows."""
+        for formula in list(self.document.findall(nodes.math)):
+            after = formula.next_node(descend=False, siblings=True)
+            mark = (
+                re.match(r"[.,;:!?)’”]+", after.astext()) if isinstance(after, nodes.Text) else None
+            )
+            if mark and len(formula.astext()) < LONG_FORMULA:
+                together = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark[0]))
+                together["classes"] = ["nowrap"]
+                formula.parent.replace(after, nodes.Text(after.astext()[mark.end() :]))
+                formula.replace_self(together)
 
 
 def name_the_book(_app: Sphinx, config: Config) -> None:
@@ -40,5 +65,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", drop_thebe, priority=900)
     app.add_directive("measured", Measured)
     app.add_post_transform(ClaimFormulas)
+    app.add_post_transform(KeepPunctuation)
     app.add_post_transform(InlineFigures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

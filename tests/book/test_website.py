@@ -85,5 +85,5 @@ def test_a_figure_becomes_part_of_its_page():
 
 
 def test_a_figure_without_a_size_is_refused():
-    with pytest.raises(ValueError, match="width in points and a viewBox"):
+    with pytest.raises(ValueError, match="a width and a viewBox"):
         inline("<svg><g/></svg>", "", "f1-")
