@@ -198,9 +198,12 @@ def run(folder: Path, scratch: Path) -> bool:
     checkout = scratch / "checkout"
     call(["git", "clone", "--quiet", ROOT, checkout])
     python, unavailable = environment(folder)
-    print(f"Colab's versions on {sys.version.split()[0]}: {time.monotonic() - began:.0f} s")
+    print(
+        f"Colab's versions on {sys.version.split()[0]}: {time.monotonic() - began:.0f} s",
+        flush=True,
+    )
     for pin in unavailable:
-        print(f"not to be had for this Python, so another version: {pin}")
+        print(f"not to be had for this Python, so another version: {pin}", flush=True)
     env = colab(scratch, checkout)
     setup(python, env, checkout)
     (scratch / "held.txt").write_text("\n".join(f"{n}=={v}" for n, v in frozen(python).items()))
@@ -213,7 +216,7 @@ def run(folder: Path, scratch: Path) -> bool:
     for arguments in (["tests", "--ignore=tests/book"], [*notebooks, "book"]):
         command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
         passed &= subprocess.run(command, env=env, cwd=checkout).returncode == 0
-    print(f"{'passed' if passed else 'FAILED'} in {time.monotonic() - began:.0f} s")
+    print(f"{'passed' if passed else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
     return passed
 
 
