@@ -4,7 +4,7 @@ An activation is never applied in place, used twice or called in its functional 
 (ours, shap's, captum's) see every one of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -72,22 +72,19 @@ class MLP(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if len(widths) < 2:
-            raise ValueError(f"widths needs at least input and output, got {tuple(widths)}")
-        for width in widths:
-            _checks.count("every width", width)
+        _check_widths("widths", widths, at_least=2)
         _checks.choice("activation", activation, ACTIVATIONS)
         _check_norm(norm)
-        self.widths = tuple(widths)
+        self.widths = tuple(map(int, widths))
         self.residual = residual
         self.flatten = nn.Flatten()
         self.hidden = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(before, after, bias=bias), *_norm(norm, after), ACTIVATIONS[activation]()
             )
-            for before, after in pairwise(widths[:-1])
+            for before, after in pairwise(self.widths[:-1])
         )
-        self.output = nn.Linear(widths[-2], widths[-1], bias=bias)
+        self.output = nn.Linear(self.widths[-2], self.widths[-1], bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[N, C]`` of a batch ``[N, ...]`` with ``widths[0]`` values for each example."""
@@ -131,12 +128,12 @@ class ConvNet(nn.Module):
         norm: str | None = None,
     ) -> None:
         super().__init__()
-        if not channels:
-            raise ValueError("channels needs at least one entry, got none")
-        for number in (in_channels, n_classes, *channels):
-            _checks.count("in_channels, n_classes and every entry of channels", number)
+        _checks.count("in_channels", in_channels)
+        _checks.count("n_classes", n_classes)
+        _check_widths("channels", channels, at_least=1)
         _checks.choice("activation", activation, ACTIVATIONS)
         _check_norm(norm)
+        self.in_channels = in_channels
         layers: list[nn.Module] = []
         for before, after in zip((in_channels, *channels), channels, strict=False):
             if layers:
@@ -150,6 +147,10 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[N, C]`` of images ``[N, in_channels, H, W]``."""
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"this network takes images [N, {self.in_channels}, H, W], got {[*x.shape]}"
+            )
         logits: Tensor = self.classifier(self.flatten(self.pool(self.features(x))))
         return logits
 
@@ -169,13 +170,19 @@ class SequenceClassifier(nn.Module):
     def __init__(self, cell: str, input_size: int, hidden_size: int, n_classes: int) -> None:
         super().__init__()
         _checks.choice("cell", cell, CELLS)
-        for number in (input_size, hidden_size, n_classes):
-            _checks.count("input_size, hidden_size and n_classes", number)
+        _checks.count("input_size", input_size)
+        _checks.count("hidden_size", hidden_size)
+        _checks.count("n_classes", n_classes)
         self.cell = CELLS[cell](input_size, hidden_size, batch_first=True)
         self.output = nn.Linear(hidden_size, n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[N, C]`` of sequences ``[N, T, D]``."""
+        if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.cell.input_size:
+            raise ValueError(
+                f"this network takes sequences [N, T, {self.cell.input_size}] of at least one "
+                f"step, got {[*x.shape]}"
+            )
         states, _ = self.cell(x)
         logits: Tensor = self.output(states[:, -1])
         return logits
@@ -214,13 +221,22 @@ def weight_layers(model: nn.Module) -> dict[str, Tensor]:
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
             found.setdefault(module.weight, name or "weight")
-        elif isinstance(module, nn.RNNBase):
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
             for part, parameter in module.named_parameters(name, recurse=False):
                 if part.rpartition(".")[2].startswith("weight"):
                     found.setdefault(parameter, part)
     if not found:
         raise ValueError(f"{type(model).__name__} has no linear, convolutional or recurrent layer")
     return {name: weight for weight, name in found.items()}
+
+
+def _check_widths(argument: str, widths: Sequence[int], at_least: int) -> None:
+    if not isinstance(widths, Iterable):
+        raise TypeError(f"{argument} must be a sequence of integers, got {widths!r}")
+    for width in widths:
+        _checks.count(f"every entry of {argument}", width)
+    if len(widths) < at_least:
+        raise ValueError(f"{argument} needs {at_least} or more entries, got {tuple(widths)}")
 
 
 def _check_norm(norm: str | None) -> None:
