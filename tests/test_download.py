@@ -586,6 +586,7 @@ for _ in range(count - 1):
 x_train, y_train, x_test, y_test, _ = download.images("mnist", root)
 line = f"{[int(t.sum()) for t in (x_train, y_train, x_test, y_test)]};"
 os.write(1, line.encode())  # at once, so that eight lines do not mix
+os._exit(0)  # tearing torch down eight times would take longer than the rest
 """
 
 
