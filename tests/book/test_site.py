@@ -68,7 +68,7 @@ def test_every_figure_says_what_it_shows(name):
 def test_the_colab_button_opens_this_chapter(name):
     links = [a["href"] for a in page(name).find_all("a", href=re.compile("colab.research"))]
     where = CONFIG["repository"]["url"].split("github.com/")[1]
-    url = f"https://colab.research.google.com/github/{where}/blob/main/{name}.ipynb"
+    url = f"https://colab.research.google.com/github/{where}/blob/{CONFIG['repository']['branch']}/{name}.ipynb"
     assert set(links) == ({url} if name in CHAPTERS else set())
 
 
