@@ -1,7 +1,6 @@
 """How the weights of a network start: the schemes that the literature compares, one function."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -10,6 +9,10 @@ from vglab import _checks
 from vglab.data import Dataset
 from vglab.models import ACTIVATIONS, weight_layers
 
+_LAYERS = nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase | nn.RNNCellBase
+# Inputs drawn by torch.randn with the same seed would otherwise be the same numbers as the weights:
+# 64 of them raise the first layer's variance by a quarter.
+_SEED_OFFSET = 0x1A17
 SCHEMES = ("normal", "lecun", "xavier", "he", "orthogonal", "mean_field", "lsuv")
 
 
@@ -25,8 +28,8 @@ def initialize(
 ) -> nn.Module:
     """Draw the weights of every linear, convolutional and recurrent layer anew, in place.
 
-    With n_in inputs and n_out outputs of a unit (for a kernel: times its size; for a recurrent
-    layer: each gate's matrix by itself), the weights have mean 0 and
+    With n_in inputs and n_out outputs of a unit (for a kernel: times its size; each group of a
+    convolution and each gate of a recurrent layer by itself), the weights have mean 0 and
 
     ============  ==========================================  ==============================
     scheme        weights                                     source
@@ -42,7 +45,8 @@ def initialize(
     ============  ==========================================  ==============================
 
     where g² = 1 / E[φ(z)²], z ~ N(0, 1), keeps the second moment (2 for ReLU). The biases of these
-    layers are drawn from N(0, σ_b²): zero by default. Other parameters stay as they are.
+    layers are drawn from N(0, σ_b²): zero by default. Other parameters stay as they are. "lsuv"
+    leaves recurrent layers orthogonal, and scales biases with their weights.
 
     Parameters
     ----------
@@ -67,32 +71,36 @@ def initialize(
     Raises
     ------
     ValueError, TypeError
-        Unknown names, a negative or non-finite σ, "lsuv" without data, a model without layers.
+        Unknown names, a negative or non-finite σ, "lsuv" without data or with data on which a layer
+        gives a constant, a model without layers or with weights that are computed from others.
     """
     _checks.choice("scheme", scheme, SCHEMES)
     _checks.choice("activation", activation, ACTIVATIONS)
     _checks.number("sigma_w", sigma_w, at_least=0)
     _checks.number("sigma_b", sigma_b, at_least=0)
-    if scheme == "lsuv" and data is None:
-        raise ValueError('scheme "lsuv" needs data=: a Dataset or a batch of inputs')
-    generator = torch.Generator().manual_seed(seed)
-    gates = {
-        id(parameter): len(parameter) // module.hidden_size
-        for module in model.modules()
-        if isinstance(module, nn.RNNBase)
-        for parameter in module.parameters(recurse=False)
-    }
+    _checks.count("seed", seed, at_least=0)
+    inputs = _inputs(data) if scheme == "lsuv" else None
+    layers = weight_layers(model)
+    for name, weight in layers.items():
+        if not isinstance(weight, nn.Parameter):
+            raise TypeError(
+                f"the weight of {name} is computed from other parameters; "
+                "initialize the model before parametrizing or pruning it"
+            )
+    blocks = _blocks(model)
+    gains = {"he": he_gain(activation), "lecun": 1.0, "lsuv": 1.0}
+    generator = torch.Generator().manual_seed(int(seed) + _SEED_OFFSET)
     with torch.no_grad():
-        for weight in weight_layers(model).values():
-            for matrix in weight.chunk(gates.get(id(weight), 1)):
+        for weight in layers.values():
+            parts, inputs_first = blocks.get(id(weight), (1, False))
+            for block in weight.chunk(parts):
+                matrix = block.transpose(0, 1) if inputs_first else block
                 drawn = torch.empty(matrix.shape)
-                _draw(drawn, scheme, activation, sigma_w, generator)
+                _draw(drawn, scheme, gains.get(scheme, sigma_w), generator)
                 matrix.copy_(drawn)
         for bias in _biases(model):
             bias.copy_(torch.empty(bias.shape).normal_(0.0, sigma_b, generator=generator))
-    if scheme == "lsuv":
-        inputs = data.x_train[:256] if isinstance(data, Dataset) else data
-        assert inputs is not None
+    if inputs is not None:
         _scale_outputs_to_unit_variance(model, inputs)
     return model
 
@@ -106,30 +114,47 @@ def he_gain(activation: str) -> float:
     return 1 / math.sqrt(second_moment.item())
 
 
-def _draw(
-    weight: Tensor, scheme: str, activation: str, sigma_w: float, generator: Generator
-) -> None:
-    n_in = weight[0].numel()
+def _inputs(data: object) -> Tensor:
+    """The batch for "lsuv", checked."""
+    if data is None:
+        raise ValueError('scheme "lsuv" needs data=: a Dataset or a batch of inputs')
+    inputs = data.x_train[:256] if isinstance(data, Dataset) else data
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"data must be a Dataset or a tensor of inputs, got {type(data).__name__}")
+    if inputs.numel() == 0:
+        raise ValueError(f"data holds no inputs: its shape is {[*inputs.shape]}")
+    _checks.finite("data", inputs)
+    return inputs
+
+
+def _blocks(model: nn.Module) -> dict[int, tuple[int, bool]]:
+    """By weight: how many matrices stand below each other in it, and if inputs are its rows."""
+    blocks: dict[int, tuple[int, bool]] = {}
+    for module in model.modules():
+        if isinstance(module, nn.modules.conv._ConvNd):
+            blocks[id(module.weight)] = module.groups, module.transposed
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            for name, parameter in module.named_parameters(recurse=False):
+                if name.startswith(("weight_ih", "weight_hh")):
+                    blocks[id(parameter)] = len(parameter) // module.hidden_size, False
+    return blocks
+
+
+def _draw(weight: Tensor, scheme: str, gain: float, generator: Generator) -> None:
     if scheme == "xavier":
         nn.init.xavier_uniform_(weight, generator=generator)
     elif scheme in ("orthogonal", "lsuv"):
-        gain = sigma_w if scheme == "orthogonal" else 1.0
         nn.init.orthogonal_(weight, gain, generator=generator)
     else:
-        deviation: dict[str, Callable[[], float]] = {
-            "normal": lambda: sigma_w,
-            "lecun": lambda: 1 / math.sqrt(n_in),
-            "he": lambda: he_gain(activation) / math.sqrt(n_in),
-            "mean_field": lambda: sigma_w / math.sqrt(n_in),
-        }
-        nn.init.normal_(weight, 0.0, deviation[scheme](), generator=generator)
+        n_in = 1 if scheme == "normal" else weight[0].numel()
+        nn.init.normal_(weight, 0.0, gain / math.sqrt(n_in), generator=generator)
 
 
 def _biases(model: nn.Module) -> list[Tensor]:
     return [
         parameter
         for module in model.modules()
-        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase)
+        if isinstance(module, _LAYERS)
         for name, parameter in module.named_parameters(recurse=False)
         if name.startswith("bias")
     ]
@@ -156,9 +181,10 @@ def _scale_outputs_to_unit_variance(model: nn.Module, inputs: Tensor) -> None:
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
     handles = [layer.register_forward_hook(rescale) for layer in layers]
     modes = {module: module.training for module in model.modules()}
+    like = next(model.parameters())
     try:
         with torch.no_grad():
-            model.eval()(inputs.to(next(model.parameters()).device))
+            model.eval()(inputs.to(like.device, like.dtype if inputs.is_floating_point() else None))
     finally:
         for handle in handles:
             handle.remove()
