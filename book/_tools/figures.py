@@ -65,7 +65,9 @@ def themed(svg: str) -> str:
     """Give the package's colours by name, so that the style sheet decides them."""
 
     def named(match: re.Match[str]) -> str:
-        name = COLORS.get(match[0].lower())
-        return f"var(--figure-{name})" if name else match[0]
+        before, color = match[1] or "", match[2].lower()
+        if color not in COLORS or (before and COLORS[color] == "paper"):
+            return match[0]  # white text lies on a dark cell of data, in either theme
+        return f"{before}var(--figure-{COLORS[color]})"
 
-    return re.sub(r"#[0-9a-fA-F]{6}\b", named, svg)
+    return re.sub(r"(<text[^>]*fill: )?(#[0-9a-fA-F]{6})\b", named, svg)

@@ -71,7 +71,8 @@ def test_a_book_with_a_failed_cell_is_refused_every_time(current):
 SVG = """<?xml version="1.0"?>
 <svg width="72pt" height="36pt" viewBox="0 0 72 36"><style>*{stroke: red}</style>
 <path id="a" style="fill: #0072b2; stroke: #1A1A1A"/><use xlink:href="#a"/>
-<g clip-path="url(#a)" style="fill: #123456"/></svg>"""
+<g clip-path="url(#a)" style="fill: #123456"/>
+<text style="fill: #ffffff">on data</text><text style="x: 1; fill: #1a1a1a">label</text></svg>"""
 
 
 def test_a_figure_becomes_part_of_its_page():
@@ -82,6 +83,8 @@ def test_a_figure_becomes_part_of_its_page():
     assert 'id="f1-a"' in html and 'href="#f1-a"' in html and "url(#f1-a)" in html
     assert "fill: var(--figure-blue); stroke: var(--figure-ink)" in html
     assert "fill: #123456" in html
+    assert '<text style="fill: #ffffff">' in html  # it lies on a dark cell in either theme
+    assert '<text style="x: 1; fill: var(--figure-ink)">' in html
 
 
 def test_a_figure_without_a_size_is_refused():
