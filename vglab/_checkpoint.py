@@ -1,12 +1,40 @@
 """Checkpoints that a killed process cannot break and a hostile file cannot abuse."""
 
 import os
+import re
+import zipfile
+import zlib
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from vglab.data import Dataset
 
 Content = dict[str, Any]
+PARTS = {"model", "optimizer", "order", "random", "cuda_random", "record", "seconds", "settings"}
+
+
+def settings(
+    model: nn.Module, data: Dataset, optimize: Optimizer, *, named: bool, **arguments: Any
+) -> Content:
+    """All that must be the same for a run to go on: arguments, network, optimizer and data."""
+    found = arguments | {"model": _text(model)}
+    if not named:
+        found["optimizer"] = _text(optimize)
+    checksum = 0
+    for values in (data.x_train, data.y_train, data.x_test, data.y_test):
+        checksum = zlib.crc32(values.detach().cpu().contiguous().numpy().data, checksum)
+    found["data"] = f"{data.name} {[*data.x_train.shape]}, checksum {checksum:08x}"
+    return found
+
+
+def _text(described: object) -> str:
+    """Description without addresses in memory, which differ from run to run."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(described))
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
@@ -31,25 +59,30 @@ def save(path: Path, content: Content) -> None:
     os.replace(unfinished, path)
 
 
-def load(path: Path, settings: Content) -> Content | None:
+def load(path: Path, settings: Content, epochs: int) -> Content | None:
     """Content of the checkpoint at ``path``, None where there is none.
 
     Raises ValueError where the file is no checkpoint, holds anything but tensors and plain values
-    (nothing in it is ever executed), or comes from a run with other settings.
+    (nothing in it is ever executed), or comes from a run with other settings or more epochs.
     """
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+            if broken := archive.testzip():
+                raise zipfile.BadZipFile(broken)
         # Said outright, so that no environment variable can turn it off.
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = content["settings"]
+        if missing := PARTS - content.keys():
+            raise KeyError(*missing)
+        found, done = dict(content["settings"]), len(content["record"]["test_loss"])
     except Exception as error:
         raise ValueError(
             f"{path} is no checkpoint of vglab.train.fit, or it is damaged, and was not loaded "
             f"({type(error).__name__}); remove it to start anew"
         ) from None
     differing = [
-        f"{name} was {found.get(name)!r}, now {settings.get(name)!r}"
+        f"{name} was {_difference(found.get(name), settings.get(name))}"
         for name in sorted({*found, *settings})
         if found.get(name) != settings.get(name)
     ]
@@ -58,4 +91,13 @@ def load(path: Path, settings: Content) -> Content | None:
             f"checkpoint {path} belongs to another run: {'; '.join(differing)}. "
             "Use the same arguments, another path, or remove the file"
         )
+    if done > epochs:
+        raise ValueError(f"checkpoint {path} has {done} epochs already, more than epochs={epochs}")
     return dict(content)
+
+
+def _difference(was: object, now: object) -> str:
+    """What differs, of descriptions of many lines only the first line that does."""
+    lines = zip_longest(str(was).splitlines(), str(now).splitlines(), fillvalue="nothing")
+    old, new = next(((old, new) for old, new in lines if old != new), (was, now))
+    return f"{str(old).strip()}, now {str(new).strip()}"

@@ -1,4 +1,4 @@
-"""What `vglab.train.fit` is made of: its checks, the state it borrows, one epoch."""
+"""What `vglab.train.fit` is made of: the state it borrows, its optimizers, one epoch."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from vglab import _checks
 from vglab._checkpoint import Content
 from vglab.data import Dataset
 
 Params = Iterable[nn.Parameter]
 
-OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
 SMALL = 1_000_000
 """Networks with fewer parameters train on one thread: more would cost more than they gain."""
 
@@ -34,7 +32,7 @@ class Parts:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.classes:
             return functional.cross_entropy(outputs, targets)
-        return functional.mse_loss(outputs.view(len(targets)), targets)
+        return functional.mse_loss(outputs.reshape(len(targets)), targets)
 
 
 def epoch(
@@ -49,28 +47,30 @@ def epoch(
     steps_before: int,
 ) -> dict[str, Tensor]:
     """Train for one pass over the data, then test; the record's new entries."""
-    x, y, loss_of = parts.x_train, parts.y_train, parts.loss
-    losses, norms = [], []
-    correct = torch.zeros((), dtype=torch.int64, device=x.device)
+    x, parameters = parts.x_train, trained(model)
+    losses, norms, right = [], [], []
     model.train()
     permutation = torch.randperm(len(x), generator=order).to(x.device)
-    for step, batch in enumerate(permutation.split(batch_size), start=steps_before):
-        optimize.zero_grad()
-        outputs, targets = model(x.index_select(0, batch)), y.index_select(0, batch)
-        loss = loss_of(outputs, targets)
+    shuffled = parts.y_train.index_select(0, permutation)
+    batches = zip(permutation.split(batch_size), shuffled.split(batch_size), strict=True)
+    for step, (batch, targets) in enumerate(batches, start=steps_before):
+        clear_gradients(parameters)
+        outputs = model(x.index_select(0, batch))
+        loss = parts.loss(outputs, targets)
         loss.backward()
         if probe_every is not None and step % probe_every == 0:
             norms.append(gradient_norms(layers))
         if clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+            nn.utils.clip_grad_norm_(parameters, clip_norm)
         optimize.step()
         losses.append(loss.detach())
         if parts.classes:
-            correct += (outputs.detach().argmax(1) == targets).sum()
+            right.append(outputs.argmax(1) == targets)
     test_loss, test_accuracy = test(model, parts)
+    train_accuracy = torch.cat(right).sum().item() / len(x) if parts.classes else math.nan
     return {
         "loss": torch.stack(losses).float().cpu(),
-        "train_accuracy": torch.tensor([correct.item() / len(x) if parts.classes else math.nan]),
+        "train_accuracy": torch.tensor([train_accuracy]),
         "test_accuracy": torch.tensor([test_accuracy]),
         "test_loss": torch.tensor([test_loss]),
         "gradient_norms": torch.stack(norms) if norms else torch.empty(0, len(layers)),
@@ -81,7 +81,7 @@ def test(model: nn.Module, parts: Parts) -> tuple[float, float]:
     """Mean loss and accuracy (NaN for regression) on the test part, in evaluation mode."""
     model.eval()
     with torch.no_grad():
-        outputs = torch.cat([model(x) for x in parts.x_test.split(8192)])
+        outputs = torch.cat([model(x.clone()) for x in parts.x_test.split(8192)])
         loss = parts.loss(outputs, parts.y_test).item()
     if not parts.classes:
         return loss, math.nan
@@ -124,7 +124,10 @@ def borrowed(model: nn.Module, place: torch.device, seed: int) -> Iterator[None]
     cuda = [place] if place.type == "cuda" else []
     try:
         with torch.random.fork_rng(cuda), torch.enable_grad():
-            torch.manual_seed(seed)
+            # torch.manual_seed would seed every accelerator, also those that are not lent.
+            torch.default_generator.manual_seed(seed)
+            if place.type == "cuda":
+                torch.cuda.default_generators[place.index].manual_seed(seed)
             model.to(place)
             if sum(parameter.numel() for parameter in model.parameters()) < SMALL:
                 torch.set_num_threads(1)
@@ -155,17 +158,50 @@ def restore(
     order: torch.Generator,
     place: torch.device,
 ) -> None:
+    """Put the saved state back; raise ValueError, with nothing changed, where it does not fit."""
+    was, now = _shapes(saved["model"]), _shapes(model.state_dict())
+    differing = [
+        f"{name} was {was.get(name, 'not there')}, now {now.get(name, 'not there')}"
+        for name in sorted({*was, *now})
+        if was.get(name) != now.get(name)
+    ]
+    if differing:
+        raise ValueError(f"the checkpoint belongs to another network: {'; '.join(differing)}")
     try:
-        model.load_state_dict(saved["model"])
         optimize.load_state_dict(saved["optimizer"])
-    except (RuntimeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"the checkpoint belongs to another network or optimizer: {error}"
+            f"the checkpoint belongs to another optimizer, or other parameters were frozen: {error}"
         ) from None
+    model.load_state_dict(saved["model"])
     order.set_state(saved["order"])
     torch.set_rng_state(saved["random"])
     if saved["cuda_random"] is not None and place.type == "cuda":
         torch.cuda.set_rng_state(saved["cuda_random"], place)
+
+
+def _shapes(entries: Content) -> dict[str, str]:
+    return {
+        name: f"{value.dtype} {[*value.shape]}".removeprefix("torch.")
+        for name, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters that are not frozen; ValueError where there are none."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError(
+            "nothing to train: the model has no parameters, or all are frozen (requires_grad=False)"
+        )
+    return parameters
+
+
+def clear_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Of all that is trained, also of what the optimizer was not given."""
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def make_optimizer(
@@ -175,11 +211,15 @@ def make_optimizer(
     momentum: float,
     weight_decay: float,
 ) -> Optimizer:
-    params = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not params:
-        raise ValueError("every parameter is frozen (requires_grad=False): nothing to train")
+    params = trained(model)
     if not isinstance(optimizer, str):
-        return optimizer(params)
+        made = optimizer(params)
+        if not isinstance(made, Optimizer):
+            raise TypeError(
+                "optimizer must return a torch.optim.Optimizer for the parameters it is given, "
+                f"got {type(made).__name__}"
+            )
+        return made
     if optimizer in ("sgd", "momentum"):
         momentum = momentum or (0.9 if optimizer == "momentum" else 0.0)
         return torch.optim.SGD(params, lr, momentum=momentum, weight_decay=weight_decay)
@@ -189,40 +229,6 @@ def make_optimizer(
     return kind(params, lr, weight_decay=weight_decay)
 
 
-def find_device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"device {device!r} is not there: {str(error).splitlines()[0]}") from None
-
-
-def check_arguments(
-    optimizer: object,
-    lr: float,
-    epochs: int,
-    batch_size: int,
-    weight_decay: float,
-    momentum: float,
-    clip_norm: float | None,
-    probe_every: int | None,
-) -> None:
-    if not callable(optimizer):
-        _checks.choice("optimizer", optimizer, OPTIMIZERS)
-    _checks.number("lr", lr, above=0)
-    _checks.count("epochs", epochs, at_least=0)
-    _checks.count("batch_size", batch_size)
-    _checks.number("weight_decay", weight_decay, at_least=0)
-    _checks.number("momentum", momentum, at_least=0, below=1)
-    if momentum and optimizer in ("adam", "adamw"):
-        raise ValueError(f"momentum={momentum} is for sgd and rmsprop; {optimizer} has its own")
-    if clip_norm is not None:
-        _checks.number("clip_norm", clip_norm, above=0)
-    if probe_every is not None:
-        _checks.count("probe_every", probe_every)
-
-
 def bar(epochs: range, progress: bool) -> Iterable[int]:
     if not progress:
         return epochs
@@ -230,23 +236,3 @@ def bar(epochs: range, progress: bool) -> Iterable[int]:
 
     bar: Iterable[int] = tqdm(epochs, desc="epochs")
     return bar
-
-
-def check_output(model: nn.Module, data: Dataset, place: torch.device) -> None:
-    """Raise ValueError unless the model, as it is, maps two inputs to what the data ask for."""
-    model.eval()
-    inputs = data.x_train[:2].to(place, next(model.parameters()).dtype)
-    with torch.no_grad():
-        try:
-            shape = tuple(model(inputs).shape)
-        except RuntimeError as error:
-            raise ValueError(
-                f"the model does not take inputs of shape {[*data.input_shape]}: {error}"
-            ) from error
-    n = len(inputs)
-    expected = [(n, data.n_classes)] if data.class_names else [(n,), (n, 1)]
-    if shape not in expected:
-        raise ValueError(
-            f"the model's output for {n} {data.name} inputs must have shape "
-            f"{' or '.join(map(str, expected))}, got {shape}"
-        )

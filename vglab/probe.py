@@ -99,7 +99,8 @@ def layer_gradients(model: nn.Module, loss: Tensor) -> LayerGradients:
         found = torch.autograd.grad(loss, list(free.values()), retain_graph=True, allow_unused=True)
     except RuntimeError as error:
         raise ValueError(
-            "the graph of loss was freed: call layer_gradients before loss.backward(), or use "
+            "the graph of loss is gone, freed by loss.backward() or spoilt by a change of the "
+            "weights since, as optimizer.step() makes: call layer_gradients before both, or use "
             f"loss.backward(retain_graph=True) ({error})"
         ) from error
     if all(gradient is None for gradient in found):
@@ -164,7 +165,9 @@ class Probe:
             elif isinstance(module, _ACTIVATION_TYPES):
                 if repr(module) not in intervals:
                     intervals[repr(module)] = _responsive_interval(module)
-                hook = self._activation_hook(*intervals[repr(module)])
+                before = self._saturation_hook(*intervals[repr(module)])
+                self._handles.append(module.register_forward_pre_hook(before))
+                hook = self._activation_hook
             else:
                 continue
             self._handles.append(module.register_forward_hook(hook))
@@ -177,18 +180,21 @@ class Probe:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._record()
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        try:
+            self._record()
+        finally:
+            for handle in self._handles:
+                handle.remove()
+            self._handles.clear()
 
     def frame(self) -> "pd.DataFrame":
         """One row for each layer that ran, averaged over the passes watched.
 
         Columns: ``mean`` and ``std`` of the activations h over examples and units; ``saturated``,
-        the share of them where abs(φ') is below 5 % of its largest value (NaN where no known
-        activation follows); ``gradient_norm``, the Euclidean norm of the loss's gradient with
-        respect to h over the whole batch (NaN where no backward pass was watched).
+        the share of them on a flat end of φ, where abs(φ') stays below 5 % of its largest value
+        (NaN where no known activation module follows); ``gradient_norm``, the Euclidean norm of the
+        loss's gradient with respect to h over the whole batch (NaN where no backward pass was
+        watched).
         """
         import pandas as pd
 
@@ -205,20 +211,28 @@ class Probe:
     def _layer_hook(self, name: str) -> _Hook:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             self._record()
-            h = output[0] if isinstance(output, tuple) else output
+            h = output
+            while isinstance(h, tuple):  # a recurrent layer's, or a packed sequence
+                h = h[0]
             self._pending = (name, h, torch.tensor(torch.nan))
 
         return hook
 
-    def _activation_hook(self, low: float, high: float) -> _Hook:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if self._pending is not None:
+    def _saturation_hook(self, low: float, high: float) -> Callable[[nn.Module, Any], None]:
+        # Before the activation runs: one that works in place overwrites its input.
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if self._pending is not None and inputs:
                 z = inputs[0].detach()
-                saturated = ((z <= low) | (z >= high)).float().mean()
-                self._pending = (self._pending[0], output, saturated)
-                self._record()
+                saturated = ((z <= low) | (z >= high)).double().mean()
+                self._pending = (*self._pending[:2], saturated)
 
         return hook
+
+    def _activation_hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if self._pending is not None:
+            self._pending = (self._pending[0], output, self._pending[2])
+            if not isinstance(module, nn.Identity):  # which another activation may follow
+                self._record()
 
     def _record(self) -> None:
         """Measure the layer that ran last, now that it is clear whether an activation follows."""
@@ -242,11 +256,13 @@ _ACTIVATION_TYPES: tuple[type[nn.Module], ...] = (
 )
 
 
-def _responsive_interval(activation: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+def _responsive_interval(activation: nn.Module) -> tuple[float, float]:
     """Largest z to the left, and smallest to the right, from which on the unit is saturated."""
-    z = torch.linspace(-20, 20, 40_001, dtype=torch.float64, requires_grad=True)
-    with torch.enable_grad():
-        (slope,) = torch.autograd.grad(activation(z * 1.0).sum(), z)
+    with torch.inference_mode(False), torch.enable_grad():
+        # From whole numbers, so that 0 is 0, where many a ReLU sits.
+        z = (torch.arange(-20_000, 20_001, dtype=torch.float64) / 1000).requires_grad_()
+        # Not called, lest the user's hooks on the module fire.
+        (slope,) = torch.autograd.grad(activation.forward(z * 1.0).sum(), z)
     responds = (slope.abs() >= SATURATED * slope.abs().max()).nonzero().flatten()
     first, last = int(responds[0]), int(responds[-1])
     low = z[first - 1].item() if first > 0 else -torch.inf

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vglab import _checkpoint, _checks, _training
-from vglab._training import OPTIMIZERS, Params
-from vglab.data import Dataset, check
-from vglab.models import weight_layers
+from vglab import _checkpoint, _checks, _fit_checks, _training
+from vglab._fit_checks import OPTIMIZERS
+from vglab._training import Params
+from vglab.data import Dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,32 +133,29 @@ def fit(
         of range, a network whose output does not fit the data, a device that is not there, a
         checkpoint of another run or one that is no checkpoint.
     """
-    settings = dict(
-        optimizer=optimizer if isinstance(optimizer, str) else "custom", lr=lr,
-        batch_size=batch_size, weight_decay=weight_decay, momentum=momentum, clip_norm=clip_norm,
-        probe_every=probe_every, seed=seed, data=f"{data.name} {[*data.x_train.shape]}",
-    )  # fmt: skip
-    _training.check_arguments(
-        optimizer, lr, epochs, batch_size, weight_decay, momentum, clip_norm, probe_every
+    _fit_checks.check_arguments(
+        optimizer, lr, epochs, batch_size, weight_decay, momentum, clip_norm, probe_every, seed
     )
-    check(data)
-    layers = weight_layers(model)
+    _fit_checks.check_data(data)
+    layers = _fit_checks.find_layers(model, probe_every)
+    parameters = _training.trained(model)
     file = None if checkpoint is None else _checkpoint.check_writable(checkpoint)
-    place = _training.find_device(device)
+    place = _fit_checks.find_device(device)
     order = torch.Generator().manual_seed(seed)
 
     with _training.borrowed(model, place, seed):
-        _training.check_output(model, data, place)
+        _fit_checks.check_output(model, data, place, batch_size)
         optimize = _training.make_optimizer(optimizer, model, lr, momentum, weight_decay)
         record, seconds = _training.empty_record(len(layers)), 0.0
-        if file is not None and (saved := _checkpoint.load(file, settings)):
-            record, seconds = saved["record"], saved["seconds"]
-            _training.restore(saved, model, optimize, order, place)
-            if len(record["test_loss"]) > epochs:
-                raise ValueError(
-                    f"checkpoint {file} has {len(record['test_loss'])} epochs already, "
-                    f"more than epochs={epochs}"
-                )
+        if file is not None:
+            settings = _checkpoint.settings(
+                model, data, optimize, named=isinstance(optimizer, str), optimizer=optimizer,
+                lr=lr, batch_size=batch_size, weight_decay=weight_decay, momentum=momentum,
+                clip_norm=clip_norm, probe_every=probe_every, seed=seed,
+            )  # fmt: skip
+            if saved := _checkpoint.load(file, settings, epochs):
+                _training.restore(saved, model, optimize, order, place)
+                record, seconds = saved["record"], saved["seconds"]
         parts = _training.on_device(model, data, place)
         for _ in _training.bar(range(len(record["test_loss"]), epochs), progress):
             started = time.perf_counter()
@@ -170,7 +167,7 @@ def fit(
                 content = _training.state(model, optimize, order, place)
                 content |= {"record": record, "seconds": seconds, "settings": settings}
                 _checkpoint.save(file, content)
-        optimize.zero_grad()
+        _training.clear_gradients(parameters)
     return History(**record, layer_names=tuple(layers), seconds=seconds)
 
 
@@ -218,7 +215,9 @@ def gradient_descent(
                 "objective must return one number as a tensor computed from its argument by "
                 f"differentiable operations, got {value!r}"
             )
-        (gradient,) = torch.autograd.grad(value.sum(), point)
+        (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
+        if gradient is None:
+            raise ValueError("objective returned a number that does not depend on its argument")
         theta = theta - lr * gradient
         trajectory.append(theta)
     return torch.stack(trajectory)
