@@ -2,7 +2,6 @@
 
 import hashlib
 import html
-import math
 import operator
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+from vglab import _checks
 
 __all__ = ["Claim", "ClaimFailed", "claim"]
 
@@ -97,9 +98,9 @@ def claim(
         The finding, in words.
     measured
         A number, or one number for each seed ``[S]``: then the claim must hold for every one, and
-        the row shows their mean and range.
+        the row shows their mean and range. With "=" and "≠" anything that ``==`` compares.
     expected
-        A number (or anything ``==`` compares, with ``relation="="``).
+        The same for all, or an array of the last dimensions of ``measured``, entry by entry.
     tolerance
         For "≈": the largest ``abs(measured - expected)``, in their own unit; by default 1 % of
         ``expected``.
@@ -116,7 +117,9 @@ def claim(
     ClaimFailed
         The relation does not hold (the row is shown first).
     ValueError
-        An unknown relation, a tolerance without "≈", nothing measured.
+        An unknown relation, a tolerance without "≈", nothing measured, shapes that do not match.
+    TypeError
+        "≈" between what are no numbers.
 
     Examples
     --------
@@ -125,22 +128,26 @@ def claim(
     """
     if relation != "≈" and relation not in RELATIONS:
         raise ValueError(f"relation must be one of ≈ {' '.join(RELATIONS)}; got {relation!r}")
-    if tolerance is not None and (relation != "≈" or not 0 <= tolerance < math.inf):
-        raise ValueError(f'tolerance={tolerance} must be ≥ 0 and goes with relation "≈" only')
-    values = np.atleast_1d(_array(measured))
+    _checks.count("digits", digits, at_least=0)
+    if tolerance is not None:
+        _checks.number("tolerance", tolerance, at_least=0)
+        if relation != "≈":
+            raise ValueError(f'tolerance={tolerance} goes with relation "≈" only')
+    values, goals = _array(measured), _array(expected)
     if values.size == 0:
         raise ValueError("nothing was measured: measured is empty")
-    goal = _array(expected)[()]
+    if goals.ndim and values.shape[-goals.ndim :] != goals.shape:
+        raise ValueError(f"measured has shape {[*values.shape]}, expected {[*goals.shape]}")
+    goal = goals[()]
     within = None
     if relation == "≈":
-        margin = abs(goal) / 100 if tolerance is None else tolerance
-        within = "1 %" if tolerance is None else _text(float(tolerance), digits or 3)
-        # A hair more than the margin: the last bit of a difference is rounding, not a finding.
-        holds = bool(np.all(np.abs(values - goal) <= margin * (1 + 1e-9)))
-        wanted = f"{_text(goal, digits or 3)} ± {within}"
+        within = "1 %" if tolerance is None else _text(float(tolerance), max(digits, 3))
+        holds = _are_close(values, goals, tolerance)
+        wanted = f"{_text(goal, max(digits, 3))} ± {within}"
     else:
-        holds = bool(np.all(RELATIONS[relation](values, goal)) and not _has_nan(values))
-        wanted = f"{relation} {_text(goal, digits or 3)}"
+        holds = bool(np.all(RELATIONS[relation](values, goal)))
+        holds = holds and not _has_nan(values) and not _has_nan(goals)
+        wanted = f"{relation} {_text(goal, max(digits, 3))}"
     shown = "yes" if holds and digits == 0 else _summary(values, digits or 3)
     row = Claim(statement, wanted, shown, relation, within, source, holds)
     _show(row)
@@ -152,23 +159,48 @@ def _array(value: Any) -> np.ndarray:
     """``value`` as an array; tensors may have a graph, stand in a list, or live on a GPU."""
     if isinstance(value, (list, tuple)):
         return np.asarray([_array(one) for one in value])
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        return np.asarray(value.double() if value.is_floating_point() else value)
+    return np.asarray(value)
+
+
+def _are_close(values: np.ndarray, goals: np.ndarray, tolerance: float | None) -> bool:
+    for one in (values, goals):
+        if one.dtype.kind not in "iufc":
+            raise TypeError(
+                f'relation "≈" compares numbers, got {one.tolist()!r}; '
+                'for anything else give relation="="'
+            )
+    values, goals = values + 0.0, goals + 0.0  # the difference of unsigned integers wraps around
+    margin = np.abs(goals) / 100 if tolerance is None else tolerance
+    with np.errstate(invalid="ignore"):
+        # A hair more than the margin: the last bit of a difference is rounding, not a finding.
+        close = np.abs(values - goals) <= margin * (1 + 1e-9)
+    # One per cent of infinity holds every number: infinity is close to itself alone.
+    return bool(np.all((close & np.isfinite(goals)) | (values == goals)))
 
 
 def _has_nan(values: np.ndarray) -> bool:
-    return values.dtype.kind == "f" and bool(np.isnan(values).any())
+    return bool(np.any(values != values))
 
 
 def _summary(values: np.ndarray, digits: int) -> str:
     if values.size == 1 or values.dtype.kind not in "fiu":
         return ", ".join(_text(value, digits) for value in values.ravel())
-    low, mean, high = (_text(f(values), digits) for f in (np.min, np.mean, np.max))
-    return f"{mean} ({low} to {high}, n = {values.size})"
+    if gaps := int(np.count_nonzero(values != values)):
+        return f"nan ({gaps} of {values.size})"
+    with np.errstate(invalid="ignore"):  # both infinities have no mean
+        low, mean, high = (_text(f(values), digits) for f in (np.min, np.mean, np.max))
+    spread = "" if low == mean == high else f"{low} to {high}, "
+    return f"{mean} ({spread}n = {values.size})"
 
 
 def _text(value: Any, digits: int) -> str:
     if isinstance(value, (float, np.floating)):
         return f"{value:.{digits}g}"
+    if isinstance(value, np.ndarray):
+        return f"[{', '.join(_text(one, digits) for one in value)}]"
     return str(value)
 
 
