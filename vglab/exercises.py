@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vglab import _checks
+
 __all__ = ["Result", "check"]
 
 MIME = "application/vnd.vglab.check+json"
@@ -45,7 +47,7 @@ def check(
     """Compare ``attempt`` with ``reference`` on each of ``inputs``.
 
     Nothing that the attempt does ends the notebook: an attempt that raises `NotImplementedError` is
-    "not attempted yet", any other exception is reported as its result.
+    "not attempted yet", any other exception, or an exit, is reported as its result.
 
     Parameters
     ----------
@@ -67,20 +69,22 @@ def check(
     Raises
     ------
     ValueError
-        ``inputs`` is empty, so that anything would pass.
+        ``inputs`` is empty, so that anything would pass; or the tolerance is negative.
     """
+    _checks.number("tolerance", tolerance, at_least=0)
     calls = [one if isinstance(one, tuple) else (one,) for one in inputs]
     if not calls:
         raise ValueError("inputs is empty: an exercise needs at least one input to check")
     for number, arguments in enumerate(calls, start=1):
         expected = reference(*copy.deepcopy(arguments))
-        where = f"on input {number} of {len(calls)}, {_short(arguments)}"
+        shown = arguments[0] if len(arguments) == 1 else arguments
+        where = f"on input {number} of {len(calls)}, {_short(shown)}"
         try:
             answer = attempt(*copy.deepcopy(arguments))
             difference = _difference(answer, expected, tolerance)
         except NotImplementedError:
             return Result(None, "not attempted yet")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Result(False, f"{where}: raised {type(error).__name__}: {error}")
         if difference:
             return Result(False, f"{where}: {difference}")
@@ -94,6 +98,8 @@ def _difference(answer: Any, expected: Any, tolerance: float) -> str:
             return f"expected a dict with keys {list(expected)}, got {_short(answer)}"
         pairs: Sequence[tuple[Any, Any]] = [(answer[key], expected[key]) for key in expected]
     elif isinstance(expected, (tuple, list)):
+        if isinstance(answer, (Tensor, np.ndarray)) and answer.ndim:
+            answer = list(answer)
         if not isinstance(answer, (tuple, list)) or len(answer) != len(expected):
             return f"expected {len(expected)} values, got {_short(answer)}"
         pairs = list(zip(answer, expected, strict=True))
@@ -103,21 +109,28 @@ def _difference(answer: Any, expected: Any, tolerance: float) -> str:
 
 
 def _difference_of_arrays(answer: Any, expected: Any, tolerance: float) -> str:
-    if answer is None:
+    if answer is None and expected is not None:
         return "your function returned nothing (None); does it end with return?"
     got, wanted = _array(answer), _array(expected)
-    if wanted.dtype.kind not in "fiub" or got.dtype.kind not in "fiub":
-        return "" if answer == expected else f"expected {expected!r}, got {_short(answer)}"
+    if wanted.dtype.kind not in "fcb" or got.dtype.kind not in "fcb":
+        equal = np.array_equal(got, wanted)
+        return "" if equal else f"expected {_short(expected)}, got {_short(answer)}"
     if got.shape != wanted.shape:
         return f"expected shape {list(wanted.shape)}, got {list(got.shape)}"
-    allowed = tolerance * max(1e-12, float(np.max(np.abs(wanted), initial=0.0)))
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    allowed = tolerance * max(1e-12, float(np.max(finite, initial=0.0)))
     if np.allclose(got, wanted, rtol=0.0, atol=allowed, equal_nan=True):
         return ""
     return f"expected {_short(expected)}, got {_short(answer)}"
 
 
 def _array(value: Any) -> np.ndarray:
-    array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.double() if value.is_floating_point() else value
+    elif isinstance(value, (tuple, list)) and any(isinstance(one, Tensor) for one in value):
+        value = [_array(one) for one in value]
+    array = np.asarray(value)
     return array.astype(np.float64) if array.dtype.kind in "fiu" else array
 
 
