@@ -6,7 +6,7 @@ Matplotlib is imported by the first figure, not by ``import vglab``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -52,23 +52,28 @@ def lines(
         Axes to draw into; new ones by default.
     """
     ax = _axes(ax, title, xlabel, ylabel)
-    if len(series) > len(COLORS) * 2:
-        raise ValueError(f"at most {len(COLORS) * 2} lines can be told apart, got {len(series)}")
+    if not 1 <= len(series) <= 2 * len(COLORS):
+        raise ValueError(f"1 to {2 * len(COLORS)} lines can be told apart, got {len(series)}")
     for i, (name, values) in enumerate(series.items()):
         runs = np.atleast_2d(_array(values))
         positions = np.arange(1, runs.shape[1] + 1) if x is None else _array(x)
-        style: dict[str, Any] = {
-            "color": COLORS[i % len(COLORS)],
-            "linestyle": LINES[i % len(LINES)],
-        }
-        every = max(1, len(positions) // 8)
-        marker = MARKERS[i % len(MARKERS)]
-        filled = style["color"] if i < len(COLORS) else PAPER
-        ax.plot(positions, np.median(runs, axis=0), label=name, marker=marker, markevery=every,
-                markersize=5, markerfacecolor=filled, **style)  # fmt: skip
+        color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
+        every = max(1, len(positions) // 8)  # markers of lines that coincide stand side by side
+        ax.plot(
+            positions,
+            np.median(runs, axis=0),
+            label=name,
+            color=color,
+            linestyle=LINES[i % len(LINES)],
+            marker=marker,
+            markevery=(i * every // len(series), every),
+            markersize=5,
+            markerfacecolor=color if i < len(COLORS) else PAPER,
+        )
         if len(runs) > 1:
-            ax.fill_between(positions, runs.min(0), runs.max(0), alpha=0.2, linewidth=0,
-                            color=style["color"])  # fmt: skip
+            ax.fill_between(
+                positions, runs.min(0), runs.max(0), alpha=0.2, linewidth=0, color=color
+            )
     if reference is not None:
         name, values = reference
         ax.plot(
@@ -76,6 +81,8 @@ def lines(
         )
     if "x" in log:
         ax.set_xscale("log")
+    elif np.issubdtype(positions.dtype, np.integer):
+        ax.locator_params(axis="x", integer=True)
     if "y" in log:
         ax.set_yscale("log")
     if len(series) + (reference is not None) > 1:
@@ -121,7 +128,7 @@ def heatmap(
     title: str,
     xlabel: str,
     ylabel: str,
-    text: str = "{:.1f}",
+    text: str = "{:z.1f}",
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw a table ``[rows, columns]`` as shaded cells, each with its value written in it.
@@ -140,7 +147,7 @@ def heatmap(
     ax.imshow(table, cmap="cividis_r", aspect="auto")
     middle = (table.min() + table.max()) / 2
     for i, j in np.ndindex(table.shape):
-        ink = PAPER if table[i, j] > middle else "black"
+        ink = "#fefefe" if table[i, j] > middle else "#010101"  # on the cell, not on the page
         ax.text(j, i, text.format(table[i, j]), ha="center", va="center", fontsize=9, color=ink)
     ax.set_xticks(range(len(columns)), [str(column) for column in columns])
     ax.set_yticks(range(len(rows)), [str(row) for row in rows])
