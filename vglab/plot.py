@@ -51,9 +51,11 @@ def lines(
     ax
         Axes to draw into; new ones by default.
     """
-    ax = _axes(ax, title, xlabel, ylabel)
     if not 1 <= len(series) <= 2 * len(COLORS):
         raise ValueError(f"1 to {2 * len(COLORS)} lines can be told apart, got {len(series)}")
+    if log not in ("", "x", "y", "xy"):
+        raise ValueError(f'log must be "", "x", "y" or "xy", got {log!r}')
+    ax = _axes(ax, title, xlabel, ylabel)
     for i, (name, values) in enumerate(series.items()):
         runs = np.atleast_2d(_array(values))
         positions = np.arange(1, runs.shape[1] + 1) if x is None else _array(x)
@@ -103,6 +105,8 @@ def descent(
     ``window`` is the half width of the square around the origin that is shown; the other arguments
     are as in `lines`.
     """
+    if len(trajectories) > len(COLORS):
+        raise ValueError(f"{len(COLORS)} paths can be told apart, got {len(trajectories)}")
     ax = _axes(ax, title, "θ₁", "θ₂")
     grid = torch.linspace(-window, window, 81)
     points = torch.cartesian_prod(grid, grid)
@@ -145,7 +149,7 @@ def heatmap(
     ax = _axes(ax, title, xlabel, ylabel)
     ax.grid(False)
     ax.imshow(table, cmap="cividis_r", aspect="auto")
-    middle = (table.min() + table.max()) / 2
+    middle = (np.nanmin(table) + np.nanmax(table)) / 2
     for i, j in np.ndindex(table.shape):
         ink = "#fefefe" if table[i, j] > middle else "#010101"  # on the cell, not on the page
         ax.text(j, i, text.format(table[i, j]), ha="center", va="center", fontsize=9, color=ink)
@@ -168,7 +172,7 @@ def images(
     figure.suptitle(title, color=INK, fontsize=11, x=0.02, ha="left")
     for ax in axes.flat:
         ax.set_axis_off()
-    for ax, image, label in zip(axes.flat, pixels, labels, strict=False):
+    for ax, image, label in zip(axes.flat, _array(pixels), labels, strict=False):
         ax.imshow(image[0], cmap="gray_r")
         ax.set_title(label, color=INK, fontsize=9)
     return list(axes.flat)
