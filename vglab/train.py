@@ -215,7 +215,7 @@ def gradient_descent(
                 "objective must return one number as a tensor computed from its argument by "
                 f"differentiable operations, got {value!r}"
             )
-        (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
+        (gradient,) = torch.autograd.grad(value, point, allow_unused=True)
         if gradient is None:
             raise ValueError("objective returned a number that does not depend on its argument")
         theta = theta - lr * gradient
