@@ -99,6 +99,9 @@ def test_whole_positions_have_whole_ticks():
     ax = plot.lines({"a": [1.0, 2.0, 3.0]}, **WORDS)
     ax.figure.canvas.draw()
     assert all(tick == round(tick) for tick in ax.get_xticks())
+    ax = plot.lines({"a": [1.0, 2.0, 3.0]}, [0.1, 0.2, 0.3], **WORDS)
+    ax.figure.canvas.draw()
+    assert any(tick != round(tick) for tick in ax.get_xticks())
 
 
 def test_a_frame_of_seeds():
