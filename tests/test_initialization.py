@@ -311,6 +311,13 @@ def test_lsuv_gives_back_what_it_borrows(data, error):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_lsuv_says_at_once_where_a_layer_is_constant():
+    layer = nn.Linear(6, 8)
+    with pytest.raises(ValueError, match=r"^a Linear layer gives the same output for all of data"):
+        initialize(layer, "lsuv", data=torch.zeros(9, 6))
+    assert torch.isfinite(layer.weight).all()
+
+
 # What every scheme owes.
 
 
@@ -381,20 +388,20 @@ def test_lsuv_on_inputs_that_are_indices():
 
 @pytest.mark.parametrize("error, match, arguments", [
     (ValueError, "one of normal, lecun, .*lsuv; got 'kaiming'", dict(scheme="kaiming")),
-    (ValueError, "activation must be one of linear, .*; got 'mish'", dict(activation="mish")),
-    (ValueError, "sigma_w must be finite and at least 0, got -1", dict(sigma_w=-1)),
-    (ValueError, "sigma_w must be finite", dict(sigma_w=math.inf)),
-    (ValueError, "sigma_b must be finite and at least 0, got nan", dict(sigma_b=math.nan)),
-    (ValueError, "sigma_b must be finite and at least 0, got -0.1", dict(sigma_b=-0.1)),
-    (TypeError, "sigma_w must be a number", dict(sigma_w="1")),
-    (TypeError, "seed must be an integer", dict(seed=1.5)),
-    (ValueError, "seed must be at least 0", dict(seed=-1)),
+    (ValueError, "^activation must be one of linear, .*; got 'mish'", dict(activation="mish")),
+    (ValueError, "^sigma_w must be finite and at least 0, got -1", dict(sigma_w=-1)),
+    (ValueError, "^sigma_w must be finite", dict(sigma_w=math.inf)),
+    (ValueError, "^sigma_b must be finite and at least 0, got nan", dict(sigma_b=math.nan)),
+    (ValueError, "^sigma_b must be finite and at least 0, got -0.1", dict(sigma_b=-0.1)),
+    (TypeError, "^sigma_w must be a number", dict(sigma_w="1")),
+    (TypeError, "^seed must be an integer", dict(seed=1.5)),
+    (ValueError, "^seed must be at least 0", dict(seed=-1)),
     (ValueError, '"lsuv" needs data=', dict(scheme="lsuv")),
-    (TypeError, "data must be a Dataset or a tensor of inputs, got ndarray",
+    (TypeError, "^data must be a Dataset or a tensor of inputs, got ndarray",
      dict(scheme="lsuv", data=np.ones((3, 3)))),
-    (ValueError, r"data holds no inputs: its shape is \[0, 3\]",
+    (ValueError, r"^data holds no inputs: its shape is \[0, 3\]",
      dict(scheme="lsuv", data=torch.ones(0, 3))),
-    (ValueError, "data must be finite", dict(scheme="lsuv", data=torch.full((3, 3), math.nan))),
+    (ValueError, "^data must be finite", dict(scheme="lsuv", data=torch.full((3, 3), math.nan))),
     (TypeError, r"model must be a torch.nn.Module, got int", dict(model=3)),
     (ValueError, "ReLU has no linear", dict(model=nn.ReLU())),
 ])  # fmt: skip

@@ -163,13 +163,14 @@ def from_arrays(
     ----------
     x
         Inputs ``[N, D]`` or images ``[N, C, H, W]``, numbers without gaps. A data frame's columns
-        of text or categories become one-hot columns.
+        of text or categories become one-hot columns, after the others.
     y
         Targets ``[N]``: integers, booleans or text are classes, floating-point numbers are a
-        regression target.
+        regression target. Row i belongs to row i of ``x``, whatever a pandas index says.
     name, feature_names, class_names
         Names for the result; by default a data frame's columns and the classes found in ``y``.
-        With class names given, an integer ``y`` must lie in ``0 … len(class_names) - 1``.
+        With class names given, an integer or boolean ``y`` must lie in
+        ``0 … len(class_names) - 1``, and text must be one of them.
     standardize, test_fraction, seed
         As in `load`.
 
