@@ -482,6 +482,18 @@ def test_activation_after_norm_dropout_and_identity_belongs_to_the_layer_before(
     assert frame.loc["0", "mean"] > 0  # of the ReLU's output, after the norm
 
 
+def test_only_the_next_activation_belongs_to_a_layer():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Tanh())
+    x = torch.randn(9, 3)
+    with Probe(model) as probe:
+        model(x)
+    expected = torch.relu(model[0](x)).mean().item()
+    assert probe.frame().loc["0", "mean"] == pytest.approx(expected, rel=1e-6)
+    share = (model[0](x) <= 0).double().mean().item()
+    assert probe.frame().loc["0", "saturated"] == pytest.approx(share)
+
+
 def test_an_activation_with_nothing_before_it_is_left_out():
     model = nn.Sequential(nn.ReLU(), nn.Linear(3, 2))
     with Probe(model) as probe:

@@ -4,7 +4,6 @@ import os
 import re
 import zipfile
 import zlib
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +97,6 @@ def load(path: Path, settings: Content, epochs: int) -> Content | None:
 
 def _difference(was: object, now: object) -> str:
     """What differs, of descriptions of many lines only the first line that does."""
-    lines = zip_longest(str(was).splitlines(), str(now).splitlines(), fillvalue="nothing")
+    lines = zip(str(was).splitlines(), str(now).splitlines(), strict=False)
     old, new = next(((old, new) for old, new in lines if old != new), (was, now))
     return f"{str(old).strip()}, now {str(new).strip()}"

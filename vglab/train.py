@@ -130,8 +130,9 @@ def fit(
     ------
     ValueError, TypeError
         Before any work: unknown names, numbers out of range, data that are empty, not finite or out
-        of range, a network whose output does not fit the data, a device that is not there, a
-        checkpoint of another run or one that is no checkpoint.
+        of range, a network whose output does not fit the data, batch norm with a last batch of one
+        example, a device that is not there, a checkpoint of another run (other arguments, data or
+        network) or a file that is none.
     """
     _fit_checks.check_arguments(
         optimizer, lr, epochs, batch_size, weight_decay, momentum, clip_norm, probe_every, seed
