@@ -321,7 +321,7 @@ def test_a_dataset_cannot_be_changed_and_says_what_it_is():
     "error, match, arguments",
     [
         (ValueError, "one of digits, .*penguins.*mnist.*cifar10; got 'iris'", ["iris"]),
-        (ValueError, "name must be one of .*; got None", [None]),
+        (ValueError, "^name must be one of .*; got None", [None]),
         (ValueError, "^image_size=4 is for images, but wine", ["wine", dict(image_size=4)]),
         (ValueError, "^image_size must be at least 1", ["digits", dict(image_size=0)]),
         (TypeError, "^image_size must be an integer", ["digits", dict(image_size=28.0)]),

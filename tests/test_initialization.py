@@ -387,7 +387,7 @@ def test_lsuv_on_inputs_that_are_indices():
 
 
 @pytest.mark.parametrize("error, match, arguments", [
-    (ValueError, "one of normal, lecun, .*lsuv; got 'kaiming'", dict(scheme="kaiming")),
+    (ValueError, "^scheme must .*lecun, .*lsuv; got 'kaiming'", dict(scheme="kaiming")),
     (ValueError, "^activation must be one of linear, .*; got 'mish'", dict(activation="mish")),
     (ValueError, "^sigma_w must be finite and at least 0, got -1", dict(sigma_w=-1)),
     (ValueError, "^sigma_w must be finite", dict(sigma_w=math.inf)),

@@ -75,7 +75,7 @@ def initialize(
         gives a constant, a model without layers or with weights that are computed from others.
     """
     _checks.choice("scheme", scheme, SCHEMES)
-    _checks.choice("activation", activation, ACTIVATIONS)
+    gains = {"he": he_gain(activation), "lecun": 1.0, "lsuv": 1.0}
     _checks.number("sigma_w", sigma_w, at_least=0)
     _checks.number("sigma_b", sigma_b, at_least=0)
     _checks.count("seed", seed, at_least=0)
@@ -88,7 +88,6 @@ def initialize(
                 "initialize the model before parametrizing or pruning it"
             )
     blocks = _blocks(model)
-    gains = {"he": he_gain(activation), "lecun": 1.0, "lsuv": 1.0}
     generator = torch.Generator().manual_seed(int(seed) + _SEED_OFFSET)
     with torch.no_grad():
         for weight in layers.values():
