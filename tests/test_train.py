@@ -743,3 +743,20 @@ OTHER = torch.ones((), requires_grad=True)
 def test_gradient_descent_refuses(objective, options, error, match):
     with pytest.raises(error, match=match):
         train.gradient_descent(objective, **{"start": [1.0], "lr": 0.1, "steps": 1, **options})
+
+
+def test_numbers_from_numpy_are_numbers(tmp_path):
+    """As np.logspace and np.arange give them; a checkpoint of theirs must load again."""
+    plain = dict(lr=0.25, epochs=2, batch_size=8, clip_norm=1.0, probe_every=3, seed=4)
+    kinds = {float: np.float64, int: np.int64}
+    numpy = {name: kinds[type(value)](value) for name, value in plain.items()}
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    data = datasets.from_arrays(x, x[:, 0] > 0)
+    torch.manual_seed(0)
+    model = MLP((3, 2))
+    other, again = copy.deepcopy(model), copy.deepcopy(model)
+    train.fit(model, data, **plain)
+    train.fit(other, data, **numpy, checkpoint=tmp_path / "run")
+    train.fit(again, data, **numpy, checkpoint=tmp_path / "run")
+    for trained in (other, again):
+        assert torch.equal(trained.output.weight, model.output.weight)

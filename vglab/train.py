@@ -137,6 +137,11 @@ def fit(
     _fit_checks.check_arguments(
         optimizer, lr, epochs, batch_size, weight_decay, momentum, clip_norm, probe_every, seed
     )
+    # Plain numbers, where NumPy's came in: a checkpoint holds nothing else.
+    lr, weight_decay, momentum = float(lr), float(weight_decay), float(momentum)
+    epochs, batch_size, seed = int(epochs), int(batch_size), int(seed)
+    clip_norm = None if clip_norm is None else float(clip_norm)
+    probe_every = None if probe_every is None else int(probe_every)
     _fit_checks.check_data(data)
     layers = _fit_checks.find_layers(model, probe_every)
     parameters = _training.trained(model)
