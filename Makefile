@@ -31,6 +31,7 @@ test: lint unit check-notebooks run-notebooks book site-test  ## test everything
 lint: $(READY)
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 
+unit: export OMP_NUM_THREADS = 1
 unit: $(READY)  ## the package and the tools
 	$(RUN) pytest tests --ignore=tests/book/test_site.py -n 2 --dist loadfile --cov
 
