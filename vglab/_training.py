@@ -15,7 +15,7 @@ from vglab.data import Dataset
 
 Params = Iterable[nn.Parameter]
 
-SMALL = 1_000_000
+SMALL = 300_000
 """Networks with fewer parameters train on one thread: more would cost more than they gain."""
 
 

@@ -183,7 +183,7 @@ def _axes(ax: "Axes | None", title: str, xlabel: str, ylabel: str) -> "Axes":
     import matplotlib.pyplot as plt
 
     if ax is None:
-        _, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+        _, ax = plt.subplots(figsize=(5.4, 3.4), layout="constrained")
     ax.figure.set_facecolor(PAPER)
     ax.set_facecolor(PAPER)
     ax.set_title(title, loc="left", color=INK, fontsize=11)
