@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
@@ -36,8 +36,8 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 LIBRARY = [path for path in MODULES if not path.stem.startswith("__")]
 
 
-def named(paths: list[Path]) -> Iterator[object]:
-    return (pytest.param(path, id=path.stem) for path in paths)
+def named(paths: list[Path]) -> list[object]:
+    return [pytest.param(path, id=path.stem) for path in paths]
 
 
 def declared() -> dict[str, SpecifierSet]:

@@ -1,6 +1,26 @@
 """Measure how gradients vanish in deep networks, what repairs them, and what a network learned."""
 
-from vglab import claims, data, exercises, initialization, models, plot, probe, train
+from vglab import (
+    claims,
+    data,
+    exercises,
+    initialization,
+    models,
+    plot,
+    probe,
+    theory,
+    train,
+)
 
-__all__ = ["claims", "data", "exercises", "initialization", "models", "plot", "probe", "train"]
+__all__ = [
+    "claims",
+    "data",
+    "exercises",
+    "initialization",
+    "models",
+    "plot",
+    "probe",
+    "theory",
+    "train",
+]
 __version__ = "0.1.0"

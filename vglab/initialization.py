@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from vglab import _checks
+from vglab._gaussian import mean_square
 from vglab.data import Dataset
 from vglab.models import ACTIVATIONS, weight_layers
 
@@ -107,10 +108,7 @@ def initialize(
 def he_gain(activation: str) -> float:
     """Gain g with g² = 1 / E[φ(z)²], z ~ N(0, 1): √2 for ReLU (He et al. 2015, eq. 10)."""
     _checks.choice("activation", activation, ACTIVATIONS)
-    z = torch.linspace(-12, 12, 24_001, dtype=torch.float64)
-    density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
-    second_moment = torch.trapezoid(ACTIVATIONS[activation]()(z).square() * density, z)
-    return 1 / math.sqrt(second_moment.item())
+    return 1 / math.sqrt(mean_square(activation, 1.0))
 
 
 def _inputs(data: object) -> Tensor:
