@@ -332,3 +332,12 @@ def test_rows_are_printed_where_there_is_no_notebook(capsys, monkeypatch):
 
 def test_a_claim_gives_nothing_back(rows):
     assert claim("s", 1, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [(1432.0, 2, "1400"), (98765.4, 3, "98800"), (0.00012345, 2, "0.00012"), (2.5e7, 3, "2.5e+07")],
+)
+def test_large_numbers_are_written_out_up_to_a_million(value, digits, shown, capsys):
+    claim("a size", value, 0.0, relation=">", digits=digits)
+    assert f"measured {shown}" in capsys.readouterr().out

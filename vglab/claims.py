@@ -198,7 +198,9 @@ def _summary(values: np.ndarray, digits: int) -> str:
 
 def _text(value: Any, digits: int) -> str:
     if isinstance(value, (float, np.floating)):
-        return f"{value:.{digits}g}"
+        text = f"{value:.{digits}g}"
+        # 1400 reads better than 1.4e+03.
+        return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e6 else text
     if isinstance(value, np.ndarray):
         return f"[{', '.join(_text(one, digits) for one in value)}]"
     return str(value)
