@@ -39,7 +39,7 @@ def initialize(
     "lecun"       normal, variance 1 / n_in                   LeCun et al. 1998, section 4.6
     "xavier"      uniform, variance 2 / (n_in + n_out)        Glorot & Bengio 2010, eq. 16
     "he"          normal, variance g² / n_in                  He et al. 2015, eq. 10
-    "orthogonal"  σ_w times a random orthogonal matrix        Saxe et al. 2014, section 3
+    "orthogonal"  σ_w times a random orthogonal matrix        Saxe et al. 2014
     "mean_field"  normal, variance σ_w² / n_in                Poole et al. 2016, section 2
     "lsuv"        orthogonal, then each layer's output        Mishkin & Matas 2016,
                   scaled to variance 1 on ``data``            algorithm 1

@@ -3,7 +3,7 @@
 In a wide network whose weights have variance σ_w²/n_in and whose biases have variance σ_b², the
 pre-activations of a layer are normal with a variance q that depends on the layer below only
 through its own q (Poole et al. 2016, eq. 3), and a gradient's squared norm is multiplied by one
-number χ for each layer that it crosses (Schoenholz et al. 2017, section 4).
+number χ for each layer that it crosses (Schoenholz et al. 2017).
 """
 
 import math
@@ -72,7 +72,7 @@ def chi(activation: str, sigma_w: float, sigma_b: float) -> float:
     """Factor χ of a gradient's squared norm for each layer that it crosses.
 
     ``χ = σ_w² E[φ'(√q* z)²]``, the mean squared singular value of a layer's Jacobian at the fixed
-    point q* (Poole et al. 2016, section 3): gradients vanish below 1 and explode above. Where q* is
+    point q* (Poole et al. 2016): gradients vanish below 1 and explode above. Where q* is
     0 or inf, the limit. Arguments and errors are those of `variance_fixed_point`.
     """
     q = variance_fixed_point(activation, sigma_w, sigma_b)
@@ -82,7 +82,7 @@ def chi(activation: str, sigma_w: float, sigma_b: float) -> float:
 def depth_scale(activation: str, sigma_w: float, sigma_b: float) -> float:
     """Layers over which a gradient's squared norm changes by the factor e: ``1 / abs(ln χ)``.
 
-    Infinite at χ = 1 (to within 1e-6), zero where χ = 0 (Schoenholz et al. 2017, section 4).
+    Infinite at χ = 1 (to within 1e-6), zero where χ = 0 (Schoenholz et al. 2017).
     Arguments and errors are those of `variance_fixed_point`.
     """
     factor = chi(activation, sigma_w, sigma_b)
@@ -118,7 +118,7 @@ def critical_sigma_w(activation: str, sigma_b: float) -> float:
 def gradient_profile(activation: str, sigma_w: float, sigma_b: float, depth: int) -> np.ndarray:
     """Expected norm of the gradient at each of ``depth`` layers ``[depth]``, the last being 1.
 
-    ``χ^((depth - l) / 2)`` for layer l counted from 1 (Schoenholz et al. 2017, section 4), for
+    ``χ^((depth - l) / 2)`` for layer l counted from 1 (Schoenholz et al. 2017), for
     signals at their fixed point. Other arguments and errors are those of `variance_fixed_point`.
     """
     _checks.count("depth", depth)
