@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from vglab import _checkpoint, train
+from vglab import _checkpoint, data, train
 from vglab.data import Dataset
 from vglab.models import MLP
 
@@ -480,3 +480,50 @@ def test_only_plain_values_are_stored(tmp_path):
     content = torch.load(tmp_path / "run.pt", weights_only=True)
     assert content.keys() == _checkpoint.PARTS
     assert not re.search(r"/|\\", str(content["settings"]["data"]))  # and no path of this machine
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("order", torch.zeros(3)), ("random", None), ("model", {}), ("optimizer", None),
+        ("seconds", "x"), ("record", {}), ("buffers", None),
+    ],
+)  # fmt: skip
+def test_a_malformed_checkpoint_changes_nothing(tmp_path, part, value):
+    wine, path = data.load("wine"), tmp_path / "run.pt"
+    train.fit(MLP((13, 4, 3), norm="batch"), wine, epochs=1, checkpoint=path)
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {part: value}, path)
+    model = MLP((13, 4, 3), norm="batch")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    with pytest.raises(ValueError, match="checkpoint"):
+        train.fit(model, wine, epochs=2, checkpoint=path)
+    assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
+
+
+def test_buffers_that_a_state_dict_leaves_out_resume_too(tmp_path):
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(13, 3)
+            self.register_buffer("calls", torch.zeros(()), persistent=False)
+
+        def forward(self, x):
+            if self.training:
+                self.calls += 1
+            return self.linear(x) * (1 + self.calls / 100)
+
+    def model():
+        torch.manual_seed(0)
+        return Counting()
+
+    wine = data.load("wine")
+    whole, cut = model(), model()
+    train.fit(whole, wine, epochs=3)
+    train.fit(cut, wine, epochs=1, checkpoint=tmp_path / "run.pt")
+    again = model()
+    train.fit(again, wine, epochs=3, checkpoint=tmp_path / "run.pt")
+    assert torch.equal(whole.linear.weight, again.linear.weight)
+    assert again.calls == whole.calls

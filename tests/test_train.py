@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vglab import _fit_checks, train
 from vglab import data as datasets
-from vglab import train
 from vglab.data import Dataset
 from vglab.models import MLP, SequenceClassifier
 from vglab.probe import layer_gradients
@@ -760,3 +761,40 @@ def test_numbers_from_numpy_are_numbers(tmp_path):
     train.fit(again, data, **numpy, checkpoint=tmp_path / "run")
     for trained in (other, again):
         assert torch.equal(trained.output.weight, model.output.weight)
+
+
+def test_auto_finds_a_numbered_device(monkeypatch):
+    # No GPU here: one that "auto" finds must come back as cuda:0, since its generator has a number.
+    asked = []
+
+    def empty(size, *, device):
+        asked.append(device)
+        return SimpleNamespace(device=torch.device("cuda:0"))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(_fit_checks.torch, "empty", empty)
+    assert _fit_checks.find_device("auto").index == 0
+    assert asked == ["cuda"]
+
+
+def test_lbfgs_and_endless_seeds_are_refused_before_any_work():
+    wine, model = datasets.load("wine"), MLP((13, 3))
+    with pytest.raises(ValueError, match="LBFGS"):
+        train.fit(model, wine, optimizer=lambda p: torch.optim.LBFGS(p))
+    with pytest.raises(ValueError, match="seed"):
+        train.fit(model, wine, seed=2**64)
+
+
+def test_inputs_that_want_gradients_get_none_and_history_is_single_precision():
+    wine = datasets.load("wine")
+    x = wine.x_train.clone().requires_grad_()
+    try:
+        torch.set_default_dtype(torch.float64)
+        history = train.fit(
+            MLP((13, 3)), dataclasses.replace(wine, x_train=x), epochs=1, probe_every=1
+        )
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert x.grad is None
+    fields = ("loss", "train_accuracy", "test_accuracy", "test_loss", "gradient_norms")
+    assert {getattr(history, name).dtype for name in fields} == {torch.float32}

@@ -14,7 +14,11 @@ from torch.optim import Optimizer
 from vglab.data import Dataset
 
 Content = dict[str, Any]
-PARTS = {"model", "optimizer", "order", "random", "cuda_random", "record", "seconds", "settings"}
+PARTS = {
+    *("model", "buffers", "optimizer", "order", "random", "cuda_random"),
+    *("record", "seconds", "settings"),
+}
+RECORD = {"loss", "train_accuracy", "test_accuracy", "test_loss", "gradient_norms"}
 
 
 def settings(
@@ -74,7 +78,12 @@ def load(path: Path, settings: Content, epochs: int) -> Content | None:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if missing := PARTS - content.keys():
             raise KeyError(*missing)
-        found, done = dict(content["settings"]), len(content["record"]["test_loss"])
+        record = content["record"]
+        if {*record} != RECORD or not all(isinstance(v, torch.Tensor) for v in record.values()):
+            raise TypeError("record")
+        if not isinstance(content["seconds"], float):
+            raise TypeError("seconds")
+        found, done = dict(content["settings"]), len(record["test_loss"])
     except Exception as error:
         raise ValueError(
             f"{path} is no checkpoint of vglab.train.fit, or it is damaged, and was not loaded "

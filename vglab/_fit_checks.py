@@ -35,6 +35,7 @@ def check_arguments(
     if probe_every is not None:
         _checks.count("probe_every", probe_every)
     _checks.count("seed", seed, at_least=0)
+    _checks.number("seed", seed, below=2**63)
 
 
 def check_data(data: Dataset) -> None:
@@ -61,8 +62,8 @@ def find_layers(model: nn.Module, probe_every: int | None) -> dict[str, Tensor]:
 
 def find_device(device: str | torch.device) -> torch.device:
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:  # of a tensor, so that the device has its number: cuda:0, not cuda
         place = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device {device!r} is not there: {str(error).splitlines()[0]}") from None

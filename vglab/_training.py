@@ -1,5 +1,6 @@
 """What `vglab.train.fit` is made of: the state it borrows, its optimizers, one epoch."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -70,10 +71,12 @@ def epoch(
     train_accuracy = torch.cat(right).sum().item() / len(x) if parts.classes else math.nan
     return {
         "loss": torch.stack(losses).float().cpu(),
-        "train_accuracy": torch.tensor([train_accuracy]),
-        "test_accuracy": torch.tensor([test_accuracy]),
-        "test_loss": torch.tensor([test_loss]),
-        "gradient_norms": torch.stack(norms) if norms else torch.empty(0, len(layers)),
+        "train_accuracy": torch.tensor([train_accuracy], dtype=torch.float32),
+        "test_accuracy": torch.tensor([test_accuracy], dtype=torch.float32),
+        "test_loss": torch.tensor([test_loss], dtype=torch.float32),
+        "gradient_norms": torch.stack(norms)
+        if norms
+        else empty_record(len(layers))["gradient_norms"],
     }
 
 
@@ -91,8 +94,8 @@ def test(model: nn.Module, parts: Parts) -> tuple[float, float]:
 def gradient_norms(layers: dict[str, Tensor]) -> Tensor:
     """Norm of each layer's gradient, summed in float64: squares of small numbers underflow."""
     return torch.stack([
-        torch.full((), math.nan) if not weight.requires_grad
-        else torch.zeros(()) if weight.grad is None
+        torch.full((), math.nan, dtype=torch.float32) if not weight.requires_grad
+        else torch.zeros((), dtype=torch.float32) if weight.grad is None
         else torch.linalg.vector_norm(weight.grad, dtype=torch.float64).float().cpu()
         for weight in layers.values()
     ])  # fmt: skip
@@ -100,15 +103,16 @@ def gradient_norms(layers: dict[str, Tensor]) -> Tensor:
 
 def empty_record(n_layers: int) -> dict[str, Tensor]:
     record = {
-        name: torch.empty(0) for name in ("loss", "train_accuracy", "test_accuracy", "test_loss")
+        name: torch.empty(0, dtype=torch.float32)
+        for name in ("loss", "train_accuracy", "test_accuracy", "test_loss")
     }
-    return record | {"gradient_norms": torch.empty(0, n_layers)}
+    return record | {"gradient_norms": torch.empty(0, n_layers, dtype=torch.float32)}
 
 
 def on_device(model: nn.Module, data: Dataset, place: torch.device) -> Parts:
     precision = next(model.parameters()).dtype
     classes = bool(data.class_names)
-    x_train, x_test = data.x_train.to(place, precision), data.x_test.to(place, precision)
+    x_train, x_test = (x.detach().to(place, precision) for x in (data.x_train, data.x_test))
     kind = torch.int64 if classes else precision
     return Parts(
         x_train, data.y_train.to(place, kind), x_test, data.y_test.to(place, kind), classes
@@ -144,6 +148,7 @@ def state(
 ) -> Content:
     return {
         "model": model.state_dict(),
+        "buffers": dict(model.named_buffers()),  # also those that a state_dict leaves out
         "optimizer": optimize.state_dict(),
         "order": order.get_state(),
         "random": torch.get_rng_state(),
@@ -167,13 +172,29 @@ def restore(
     ]
     if differing:
         raise ValueError(f"the checkpoint belongs to another network: {'; '.join(differing)}")
+    before = copy.deepcopy(state(model, optimize, order, place))
     try:
-        optimize.load_state_dict(saved["optimizer"])
-    except (KeyError, TypeError, ValueError) as error:
+        _put_back(saved, model, optimize, order, place)
+    except Exception as error:
+        _put_back(before, model, optimize, order, place)
         raise ValueError(
-            f"the checkpoint belongs to another optimizer, or other parameters were frozen: {error}"
+            "the checkpoint is damaged, belongs to another optimizer, or "
+            f"other parameters were frozen: {error}"
         ) from None
+
+
+def _put_back(
+    saved: Content,
+    model: nn.Module,
+    optimize: Optimizer,
+    order: torch.Generator,
+    place: torch.device,
+) -> None:
+    optimize.load_state_dict(saved["optimizer"])
     model.load_state_dict(saved["model"])
+    with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            buffer.copy_(saved["buffers"][name])
     order.set_state(saved["order"])
     torch.set_rng_state(saved["random"])
     if saved["cuda_random"] is not None and place.type == "cuda":
@@ -219,6 +240,8 @@ def make_optimizer(
                 "optimizer must return a torch.optim.Optimizer for the parameters it is given, "
                 f"got {type(made).__name__}"
             )
+        if isinstance(made, torch.optim.LBFGS):
+            raise ValueError("LBFGS needs a closure for each step, which fit does not give it")
         return made
     if optimizer in ("sgd", "momentum"):
         momentum = momentum or (0.9 if optimizer == "momentum" else 0.0)

@@ -111,13 +111,15 @@ def fit(
     probe_every
         Record the gradient norm of each weight layer every so many steps, from the first on.
     seed
-        Seed of the order of examples and of dropout. The global random state is not touched; the
-        weights start as they are (see `vglab.initialization`).
+        Seed of the order of examples and of what the model draws from torch, dropout say. The
+        global random state is not touched; the weights start as they are (see
+        `vglab.initialization`).
     device
         Where to train: "auto" (CUDA where there is one, else the CPU) or a torch device.
     checkpoint
-        A file that holds the state after each epoch. A run that finds it goes on from there, and
-        ends with the same weights, bit for bit, as a run that was never interrupted.
+        A file that holds the state after each epoch, one for each run. A run that finds it goes on
+        from there, with the weights it holds and not the model's own, and ends with the same
+        weights, bit for bit, as a run that was never interrupted.
     progress
         Show a progress bar over epochs.
 
