@@ -427,3 +427,33 @@ def test_computed_weights_are_refused(change):
 def test_unknown_activations_have_no_gain():
     with pytest.raises(ValueError, match="activation must be one of linear"):
         he_gain("mish")
+
+
+@pytest.mark.parametrize("change", [
+    lambda model: parametrizations.spectral_norm(model[1]),
+    lambda model: prune.random_unstructured(model[2], "weight_hh_l0", amount=0.5),
+])  # fmt: skip
+def test_computed_weights_of_any_layer_are_refused(change):
+    model = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3), nn.LSTM(3, 3)])
+    change(model)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(TypeError, match=r"the weight of [12] is computed from other parameters"):
+        initialize(model, "he")
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("data", [batch(9, 5), torch.zeros(9, 6), torch.ones(9, 6)])
+def test_lsuv_that_fails_leaves_the_weights(data):
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.Linear(4, 4))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises((RuntimeError, ValueError)):
+        initialize(model, "lsuv", data=data, sigma_b=0.1)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_lsuv_that_fails_halfway_leaves_the_weights():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(5, 3))  # the second does not fit
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(RuntimeError, match="shapes"):
+        initialize(model, "lsuv", data=batch(9, 6))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -9,6 +9,8 @@ import pytest
 import torch
 from scipy import special
 from torch import nn
+from torch.nn import utils
+from torch.nn.utils import parametrizations, prune
 
 from vglab import models
 from vglab.models import ACTIVATIONS, MLP, ConvNet, ImageRMSNorm, SequenceClassifier, weight_layers
@@ -385,3 +387,48 @@ def test_models_without_layers():
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got function"):
         weight_layers(lambda x: x)
     assert set(models.CELLS) == {"rnn", "lstm", "gru"}
+
+
+@pytest.mark.parametrize("change, trained", [
+    (parametrizations.weight_norm, lambda m: m.parametrizations.weight.original1),
+    (parametrizations.spectral_norm, lambda m: m.parametrizations.weight.original),
+    (utils.weight_norm, lambda m: m.weight_v),
+    (utils.spectral_norm, lambda m: m.weight_orig),
+    (lambda m: prune.l1_unstructured(m, "weight", amount=0.5), lambda m: m.weight_orig),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_computed_weights_stand_for_what_is_trained(change, trained):
+    """Computing spectral_norm's weight moves its buffers, and gives a tensor the loss never saw."""
+    torch.manual_seed(0)
+    model = nn.Sequential(change(nn.Linear(4, 3)), nn.ReLU(), nn.Linear(3, 2))
+    loss = model(torch.randn(5, 4)).square().sum()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    layers = weight_layers(model)
+    assert list(layers) == ["0", "2"] and layers["0"] is trained(model[0])
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.autograd.grad(loss, layers["0"])[0].norm() > 0
+
+
+@pytest.mark.parametrize("module, part", [
+    (nn.LSTM(2, 3, proj_size=2), "weight_hh_l0"), (nn.GRUCell(2, 3), "weight_hh"),
+])  # fmt: skip
+def test_computed_weights_of_recurrent_layers(module, part):
+    names = list(weight_layers(module))
+    prune.random_unstructured(module, part, amount=0.5)
+    layers = weight_layers(module)
+    assert list(layers) == names and layers[part] is module._parameters[f"{part}_orig"]
+
+
+def test_a_weight_that_is_no_parameter_is_left_out():
+    layer = nn.Linear(3, 2)
+    del layer.weight
+    layer.weight = torch.ones(2, 3)
+    assert list(weight_layers(nn.Sequential(layer, nn.Linear(2, 2)))) == ["1"]
+
+
+def test_lazy_layers_without_weights_yet():
+    model = nn.Sequential(nn.LazyConv1d(2, 1), nn.Flatten(), nn.LazyLinear(3))
+    with pytest.raises(ValueError, match=r"^0 has no weights yet: run one batch through the model"):
+        weight_layers(model)
+    model(torch.zeros(2, 1, 4))
+    assert list(weight_layers(model)) == ["0", "2"]

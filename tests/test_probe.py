@@ -84,7 +84,7 @@ def test_probe_equals_a_backward_pass_by_hand(activation, residual):
     assert list(frame.columns) == ["mean", "std", "saturated", "gradient_norm"]
     for row, h, gradient in zip(frame.itertuples(), hs, gradients, strict=True):
         assert row.mean == pytest.approx(h.mean(), rel=1e-10, abs=1e-14)
-        assert row.std == pytest.approx(h.std(ddof=1), rel=1e-10)
+        assert row.std == pytest.approx(h.std(), rel=1e-10)
         assert row.gradient_norm == pytest.approx(np.sqrt((gradient**2).sum()), rel=1e-10)
 
 
@@ -566,3 +566,78 @@ def test_a_model_that_is_a_single_layer():
         model(torch.randn(4, 3)).sum().backward()
     assert list(probe.frame().index) == ["Linear"]
     assert probe.frame().loc["Linear", "gradient_norm"] == pytest.approx(math.sqrt(8), rel=1e-6)
+
+
+class Backwards(nn.Module):
+    """Registers its layers from the output to the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.out, self.spare = nn.Linear(4, 2), nn.Linear(2, 2)
+        self.mid, self.first = nn.Linear(4, 4), nn.Linear(3, 4)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.mid(torch.relu(self.first(x)))))
+
+
+def test_layers_stand_in_the_order_of_use():
+    torch.manual_seed(0)
+    model = Backwards()
+    loss = model(torch.randn(5, 3)).square().sum()
+    found = layer_gradients(model, loss)
+    assert found.names == ("first", "mid", "out", "spare")
+    loss.backward()
+    for i, name in enumerate(found.names):
+        weight = getattr(model, name).weight
+        norm = 0 if weight.grad is None else weight.grad.norm().item()
+        assert found.gradient_norm[i].item() == pytest.approx(norm, rel=1e-5)
+        assert found.gradient_rms[i].item() == pytest.approx(norm / weight.numel() ** 0.5, rel=1e-5)
+        assert found.weight_norm[i].item() == pytest.approx(weight.norm().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("model, shape", [
+    (MLP((6, *[5] * 12, 3), residual=True, norm="batch"), (4, 6)),
+    (ConvNet(1, 2, channels=(3, 3, 3), norm="rms"), (4, 1, 9, 9)),
+    *((SequenceClassifier(cell, 3, 4, 2), (4, 7, 3)) for cell in ("rnn", "lstm", "gru")),
+    (nn.Sequential(nn.Linear(1, 1, bias=False)), (1, 1)),
+])  # fmt: skip
+def test_our_networks_keep_the_order_of_registration(model, shape):
+    found = layer_gradients(model, model(torch.randn(shape)).sum())
+    assert found.names == tuple(weight_layers(model))
+
+
+def test_a_loss_that_is_a_weight():
+    model = nn.Linear(1, 1)
+    assert layer_gradients(model, model.weight).gradient_norm.tolist() == [1]
+
+
+def test_gradients_of_computed_weights():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    nn.utils.parametrizations.weight_norm(model[0])
+    loss = model(torch.randn(5, 4)).square().sum()
+    found = layer_gradients(model, loss)
+    loss.backward()
+    direction = model[0].parametrizations.weight.original1
+    assert found.names == ("0", "2")
+    assert found.gradient_norm[0].item() == pytest.approx(direction.grad.norm().item(), rel=1e-5)
+    assert found.gradient_norm[0] > 0
+
+
+@pytest.mark.parametrize("cell", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
+def test_cells_are_watched(cell):
+    torch.manual_seed(0)
+    module, x = cell(3, 4), torch.randn(5, 3)
+    with Probe(module) as probe:
+        state = module(x)
+    h = state[0] if isinstance(state, tuple) else state
+    row = probe.frame().loc[cell.__name__]
+    assert row["mean"] == pytest.approx(h.mean().item(), rel=1e-5)
+    assert row["std"] == pytest.approx(h.std(correction=0).item(), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_single_value_deviates_by_nothing():
+    with Probe(nn.Linear(2, 1)) as probe:
+        probe._model(torch.ones(1, 2))
+    assert probe.frame().loc["Linear", "std"] == 0

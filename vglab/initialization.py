@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from vglab import _checks
 from vglab._gaussian import mean_square
 from vglab.data import Dataset
-from vglab.models import ACTIVATIONS, weight_layers
+from vglab.models import ACTIVATIONS, weight_layers, weight_parts
 
 _LAYERS = nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase | nn.RNNCellBase
 # Inputs drawn by torch.randn with the same seed would otherwise be the same numbers as the weights:
@@ -74,6 +74,7 @@ def initialize(
     ValueError, TypeError
         Unknown names, a negative or non-finite σ, "lsuv" without data or with data on which a layer
         gives a constant, a model without layers or with weights that are computed from others.
+        Whatever "lsuv" raises, the weights are then as they were.
     """
     _checks.choice("scheme", scheme, SCHEMES)
     gains = {"he": he_gain(activation), "lecun": 1.0, "lsuv": 1.0}
@@ -82,12 +83,37 @@ def initialize(
     _checks.count("seed", seed, at_least=0)
     inputs = _inputs(data) if scheme == "lsuv" else None
     layers = weight_layers(model)
-    for name, weight in layers.items():
-        if not isinstance(weight, nn.Parameter):
+    for name, module in model.named_modules():
+        if any(part not in module._parameters for part in weight_parts(module)):
             raise TypeError(
-                f"the weight of {name} is computed from other parameters; "
-                "initialize the model before parametrizing or pruning it"
+                f"the weight of {name or type(module).__name__} is computed from other "
+                "parameters; initialize the model before parametrizing or pruning it"
             )
+    if inputs is None:
+        _fill(model, layers, scheme, gains.get(scheme, sigma_w), sigma_b, seed)
+        return model
+    own = [p for m in model.modules() if isinstance(m, _LAYERS) for p in m.parameters(False)]
+    before = [parameter.detach().clone() for parameter in own]
+    try:
+        _fill(model, layers, scheme, gains[scheme], sigma_b, seed)
+        _scale_outputs_to_unit_variance(model, inputs)
+    except BaseException:
+        with torch.no_grad():
+            for parameter, values in zip(own, before, strict=True):
+                parameter.copy_(values)
+        raise
+    return model
+
+
+def _fill(
+    model: nn.Module,
+    layers: dict[str, Tensor],
+    scheme: str,
+    gain: float,
+    sigma_b: float,
+    seed: int,
+) -> None:
+    """Draw every weight and bias."""
     blocks = _blocks(model)
     generator = torch.Generator().manual_seed(int(seed) + _SEED_OFFSET)
     with torch.no_grad():
@@ -96,13 +122,10 @@ def initialize(
             for block in weight.chunk(parts):
                 matrix = block.transpose(0, 1) if inputs_first else block
                 drawn = torch.empty(matrix.shape)
-                _draw(drawn, scheme, gains.get(scheme, sigma_w), generator)
+                _draw(drawn, scheme, gain, generator)
                 matrix.copy_(drawn)
         for bias in _biases(model):
             bias.copy_(torch.empty(bias.shape).normal_(0.0, sigma_b, generator=generator))
-    if inputs is not None:
-        _scale_outputs_to_unit_variance(model, inputs)
-    return model
 
 
 def he_gain(activation: str) -> float:

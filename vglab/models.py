@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from vglab import _checks
 
@@ -210,24 +211,51 @@ def weight_layers(model: nn.Module) -> dict[str, Tensor]:
     gives one entry for each matrix (``cell.weight_ih_l0``, ``cell.weight_hh_l0``). A weight that
     two layers share stands once, under the first name.
 
+    Where a weight is computed from other parameters (weight or spectral normalisation, pruning), it
+    is not computed here: in its place stands the parameter that is trained, the direction v of
+    weight normalisation say. Norms and gradients are then those of this underlying parameter.
+
     Raises
     ------
     TypeError, ValueError
-        ``model`` is not a Module, or has no such layer.
+        ``model`` is not a Module, has no such layer, or has a lazy one that saw no input yet.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     found: dict[Tensor, str] = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-            found.setdefault(module.weight, name or "weight")
-        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            for part, parameter in module.named_parameters(name, recurse=False):
-                if part.rpartition(".")[2].startswith("weight"):
-                    found.setdefault(parameter, part)
+        for part in weight_parts(module):
+            weight = _trained(module, part)
+            if weight is None:
+                continue
+            if nn.parameter.is_lazy(weight):
+                raise ValueError(
+                    f"{name or type(module).__name__} has no weights yet: "
+                    "run one batch through the model first"
+                )
+            inner = [] if part == "weight" and name else [part]
+            found.setdefault(weight, ".".join([name, *inner] if name else inner))
     if not found:
         raise ValueError(f"{type(model).__name__} has no linear, convolutional or recurrent layer")
     return {name: weight for weight, name in found.items()}
+
+
+def weight_parts(module: nn.Module) -> list[str]:
+    """Names of the weights that a layer has of its own; none for modules that are no layers."""
+    if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+        return ["weight"]
+    if isinstance(module, nn.RNNBase):
+        return [part for part in module._flat_weights_names if part.startswith("weight")]
+    return ["weight_ih", "weight_hh"] if isinstance(module, nn.RNNCellBase) else []
+
+
+def _trained(module: nn.Module, part: str) -> nn.Parameter | None:
+    """The parameter behind a weight, found without computing the weight."""
+    names, owner = (part, f"{part}_orig", f"{part}_v"), module
+    if parametrize.is_parametrized(module, part):
+        names, owner = ("original", "original1", "original0"), module.parametrizations[part]  # type: ignore[index, assignment]
+    known = (owner._parameters.get(name) for name in names)
+    return next((parameter for parameter in known if parameter is not None), None)
 
 
 def _check_widths(argument: str, widths: Sequence[int], at_least: int) -> None:

@@ -20,7 +20,6 @@ QUANTITIES = ("mean", "std", "saturated", "gradient_norm")
 SATURATED = 0.05
 """A unit is saturated where |φ'| is below this share of its largest value."""
 
-
 _Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
@@ -31,7 +30,9 @@ class LayerGradients:
     Attributes
     ----------
     names
-        The L layers, as `vglab.models.weight_layers` names them.
+        The L layers, as `vglab.models.weight_layers` names them, in the order in which the loss
+        used them first; one that it does not use, or that is frozen, follows the layer that was
+        registered before it.
     weight_norm
         Euclidean norm of the weights ``[L]``.
     gradient_norm
@@ -114,13 +115,36 @@ def layer_gradients(model: nn.Module, loss: Tensor) -> LayerGradients:
         else _norm(gradients[name])
         for name in layers
     ])  # fmt: skip
+    order = _by_first_use(loss, layers)
+    places = [list(layers).index(name) for name in order]
     precision = torch.promote_types(next(iter(layers.values())).dtype, torch.float32)
     return LayerGradients(
-        tuple(layers),
-        weight_norm.to(precision),
-        gradient_norm.to(precision),
-        (gradient_norm / size.sqrt()).to(precision),
+        tuple(order),
+        weight_norm[places].to(precision),
+        gradient_norm[places].to(precision),
+        (gradient_norm / size.sqrt())[places].to(precision),
     )
+
+
+def _by_first_use(loss: Tensor, layers: dict[str, Tensor]) -> list[str]:
+    """Names sorted by when the forward pass made the first node that takes the weight."""
+    wanted = {id(weight): name for name, weight in layers.items()}
+    first: dict[str, int] = {}
+    todo = [] if loss.grad_fn is None else [loss.grad_fn]
+    seen = set(todo)
+    while todo:
+        node = todo.pop()
+        for before, _ in node.next_functions:
+            name = wanted.get(id(getattr(before, "variable", None)))  # of an AccumulateGrad
+            if name is not None:
+                first[name] = min(node._sequence_nr(), first.get(name, node._sequence_nr()))
+            elif before is not None and before not in seen:
+                seen.add(before)
+                todo.append(before)
+    times, time = {}, -1
+    for name in layers:
+        times[name] = time = first.get(name, time)
+    return sorted(layers, key=times.__getitem__)
 
 
 def _norm(values: Tensor) -> Tensor:
@@ -160,7 +184,9 @@ class Probe:
             raise RuntimeError("this probe is watching already; make another Probe(model)")
         intervals: dict[str, tuple[float, float]] = {}
         for name, module in self._model.named_modules():
-            if isinstance(module, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase):
+            if isinstance(
+                module, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase | nn.RNNCellBase
+            ):
                 hook = self._layer_hook(name or type(module).__name__)
             elif isinstance(module, _ACTIVATION_TYPES):
                 if repr(module) not in intervals:
@@ -190,11 +216,12 @@ class Probe:
     def frame(self) -> "pd.DataFrame":
         """One row for each layer that ran, averaged over the passes watched.
 
-        Columns: ``mean`` and ``std`` of the activations h over examples and units; ``saturated``,
-        the share of them on a flat end of φ, where abs(φ') stays below 5 % of its largest value
-        (NaN where no known activation module follows); ``gradient_norm``, the Euclidean norm of the
-        loss's gradient with respect to h over the whole batch (NaN where no backward pass was
-        watched).
+        Columns: ``mean`` and ``std`` of the activations h over examples and units (divided by their
+        number n, not n - 1: a single value has 0); ``saturated``, the share of them on a flat end
+        of φ, where abs(φ') stays below 5 % of its largest value (NaN where no known activation
+        module follows: functional activations cannot be seen, h is then the layer's own output);
+        ``gradient_norm``, the Euclidean norm of the loss's gradient with respect to h over the
+        whole batch (NaN where no backward pass was watched).
         """
         import pandas as pd
 
@@ -241,7 +268,9 @@ class Probe:
         (name, h, saturated), self._pending = self._pending, None
         measured = self._measured.setdefault(name, {quantity: [] for quantity in QUANTITIES})
         values = h.detach()
-        deviation, mean = torch.std_mean(values.float() if values.itemsize < 4 else values)
+        deviation, mean = torch.std_mean(
+            values.float() if values.itemsize < 4 else values, correction=0
+        )
         measured["mean"].append(mean.cpu())
         measured["std"].append(deviation.cpu())
         measured["saturated"].append(saturated.cpu())
