@@ -4,6 +4,9 @@ import builtins
 import dataclasses
 import html
 import math
+import os
+import subprocess
+import sys
 import warnings
 from html.parser import HTMLParser
 
@@ -328,6 +331,29 @@ def test_rows_are_printed_where_there_is_no_notebook(capsys, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_ipython)
     claim("s", 1, 1)
     assert capsys.readouterr().out == "✓ s: expected 1 ± 1 %, measured 1\n"
+
+
+@pytest.mark.parametrize("hidden", ["", "import sys; sys.modules['IPython.display'] = None\n"])
+def test_a_terminal_that_cannot_write_a_row_still_gets_its_verdict(hidden):
+    code = (
+        f"{hidden}from vglab.claims import ClaimFailed, claim\n"
+        "claim('slope η', 1, 1)\n"
+        "try:\n    claim('slope η', 2, 1)\n"
+        "except ClaimFailed:\n    print('failed')\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == (
+        "\\u2713 slope \\u03b7: expected 1 \\xb1 1 %, measured 1\n"
+        "\\u2717 slope \\u03b7: expected 1 \\xb1 1 %, measured 2\n"
+        "failed\n"
+    )
 
 
 def test_a_claim_gives_nothing_back(rows):

@@ -163,6 +163,38 @@ def test_a_reference_that_changes_its_inputs_leaves_the_attempt_its_own():
     assert torch.equal(x, torch.ones(2))
 
 
+def test_inputs_may_have_a_graph():
+    """deepcopy refuses a tensor that is no leaf; each function gets a leaf in its place."""
+    x = torch.arange(2.0, requires_grad=True) * 2
+    for wrap, unwrap in (
+        (lambda t: t, lambda t: t),
+        (lambda t: (3, t), lambda *a: a[1]),
+        (lambda t: [t], lambda v: v[0]),
+        (lambda t: {"a": [(t, t)]}, lambda v: v["a"][0][1]),
+    ):
+        seen = []
+
+        def attempt(*a, unwrap=unwrap, seen=seen):
+            seen.append(unwrap(*a))
+            return seen[-1] * 3
+
+        result = check(attempt, lambda *a, unwrap=unwrap: unwrap(*a) * 3, [wrap(x)])
+        assert result.passed is True, result
+        assert torch.equal(seen[0], x) and seen[0].data_ptr() != x.data_ptr()
+        assert seen[0].is_leaf and seen[0].requires_grad
+    assert x.grad_fn is not None and x.grad_fn.next_functions
+
+
+def test_copies_keep_what_inputs_share():
+    x = torch.ones(2, requires_grad=True) * 2
+    loop = [x]
+    loop.append(loop)
+    for inputs in [(x, x)], [([1.0],) * 2], [(loop, loop[1])]:
+        assert check(lambda a, b: a is b, lambda a, b: True, inputs).passed
+    parameter = nn.Parameter(torch.ones(2))
+    assert check(lambda p: type(p) is nn.Parameter, lambda p: True, [parameter]).passed
+
+
 # Comparing answers.
 
 

@@ -188,6 +188,16 @@ def test_quadratic_trajectory_is_the_loops():
     torch.testing.assert_close(single, walked, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("start", [[1, 2], (1.0, 2.0), torch.tensor([1, 2]), np.array([1, 2])])
+def test_a_trajectory_starts_from_any_numbers(start):
+    """An integer start once gave a path of integers."""
+    path = theory.quadratic_trajectory(torch.eye(2), start, 0.25, 2)
+    expected = torch.tensor([[1.0, 2.0], [0.75, 1.5], [0.5625, 1.125]])
+    torch.testing.assert_close(path, expected)  # also the dtype
+    walked = train.gradient_descent(lambda t: t @ t / 2, start, lr=0.25, steps=2)
+    torch.testing.assert_close(path, walked)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -201,7 +211,10 @@ def test_quadratic_trajectory_is_the_loops():
         (lambda: theory.learning_rate_limit(torch.tensor([[1.0, 2.0], [0.0, 1.0]])), "symmetric"),
         (lambda: theory.learning_rate_limit(torch.full((2, 2), math.nan)), "finite"),
         (lambda: theory.quadratic_trajectory(torch.eye(2), torch.ones(3), 0.1, 2), "start"),
-        (lambda: theory.quadratic_trajectory(torch.eye(2), [1.0, 1.0], 0.1, 2), "start"),
+        (lambda: theory.quadratic_trajectory(torch.eye(2), [1.0], 0.1, 2), "start"),
+        (lambda: theory.quadratic_trajectory(torch.eye(2), [1.0, math.nan], 0.1, 2), "start"),
+        (lambda: theory.quadratic_trajectory(torch.empty(0, 0), [], 0.1, 2), "not empty"),
+        (lambda: theory.learning_rate_limit(torch.empty(0, 0)), "not empty"),
         (lambda: theory.quadratic_trajectory(torch.eye(2), torch.ones(2), 0.0, 2), "lr"),
         (lambda: theory.quadratic_trajectory(torch.eye(2), torch.ones(2), 0.1, -1), "steps"),
     ],

@@ -3,6 +3,7 @@
 import hashlib
 import html
 import operator
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -200,7 +201,7 @@ def _text(value: Any, digits: int) -> str:
     if isinstance(value, (float, np.floating)):
         text = f"{value:.{digits}g}"
         # 1400 reads better than 1.4e+03.
-        return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e6 else text
+        return f"{float(text):.0f}" if "e+" in text and abs(float(value)) < 1e6 else text
     if isinstance(value, np.ndarray):
         return f"[{', '.join(_text(one, digits) for one in value)}]"
     return str(value)
@@ -208,8 +209,11 @@ def _text(value: Any, digits: int) -> str:
 
 def _show(row: Claim) -> None:
     try:
-        from IPython.display import display
-    except ImportError:  # outside of notebooks, display would print the same text
-        print(row)
-    else:
-        display(row)
+        from IPython.display import display as show
+    except ImportError:
+        show = print  # type: ignore[assignment]  # what display does outside of notebooks
+    try:
+        show(row)
+    except UnicodeEncodeError:  # a terminal or a file without ✓, η, ±: the verdict matters more
+        encoding = sys.stdout.encoding or "ascii"
+        print(repr(row).encode(encoding, "backslashreplace").decode(encoding))

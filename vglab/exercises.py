@@ -57,7 +57,8 @@ def check(
         A function of the same arguments that gives the right answers: numbers, tensors, arrays, or
         tuples, lists and mappings of them.
     inputs
-        The arguments of each call: a tuple, or a single argument. Each function gets its own copy.
+        The arguments of each call: a tuple, or a single argument. Each function gets its own copy,
+        of a tensor that has a graph one without.
     tolerance
         Largest difference, relative to the reference's largest absolute value.
 
@@ -76,11 +77,11 @@ def check(
     if not calls:
         raise ValueError("inputs is empty: an exercise needs at least one input to check")
     for number, arguments in enumerate(calls, start=1):
-        expected = reference(*copy.deepcopy(arguments))
+        expected = reference(*_copy(arguments))
         shown = arguments[0] if len(arguments) == 1 else arguments
         where = f"on input {number} of {len(calls)}, {_short(shown)}"
         try:
-            answer = attempt(*copy.deepcopy(arguments))
+            answer = attempt(*_copy(arguments))
             difference = _difference(answer, expected, tolerance)
         except NotImplementedError:
             return Result(None, "not attempted yet")
@@ -89,6 +90,24 @@ def check(
         if difference:
             return Result(False, f"{where}: {difference}")
     return Result(True, f"right on {len(calls)} input{'s' * (len(calls) > 1)}")
+
+
+def _copy(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A deep copy, with a leaf in place of each tensor that has a graph, which deepcopy refuses."""
+    copies: dict[int, Any] = {}
+    seen, left = set(), list(arguments)
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, Tensor) and not one.is_leaf:
+            copies[id(one)] = one.detach().clone().requires_grad_(one.requires_grad)
+        elif isinstance(one, (tuple, list)):
+            left.extend(one)
+        elif isinstance(one, dict):
+            left.extend(one.values())
+    return copy.deepcopy(arguments, copies)  # which looks up there what has been copied
 
 
 def _difference(answer: Any, expected: Any, tolerance: float) -> str:

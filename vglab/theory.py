@@ -7,7 +7,7 @@ number χ for each layer that it crosses (Schoenholz et al. 2017).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -139,17 +139,19 @@ def learning_rate_limit(hessian: Tensor) -> float:
     Raises
     ------
     ValueError
-        H is not square, not symmetric or not finite.
+        H is empty, not square, not symmetric or not finite.
     """
     largest = torch.linalg.eigvalsh(_symmetric(hessian))[-1].item()
     return 2 / largest if largest > 0 else math.inf
 
 
-def quadratic_trajectory(hessian: Tensor, start: Tensor, lr: float, steps: int) -> Tensor:
+def quadratic_trajectory(
+    hessian: Tensor, start: Tensor | Sequence[float], lr: float, steps: int
+) -> Tensor:
     """Path ``[steps + 1, D]`` of gradient descent on ``θᵀHθ / 2``, in closed form.
 
     Along each eigenvector of H the start is multiplied by ``(1 - lr λ)^t``. Computed in float64,
-    returned in the precision of ``start``.
+    returned in the precision of ``start``, float32 for integers.
 
     Parameters
     ----------
@@ -163,18 +165,22 @@ def quadratic_trajectory(hessian: Tensor, start: Tensor, lr: float, steps: int) 
     Raises
     ------
     ValueError, TypeError
-        As for `learning_rate_limit`; shapes that do not match, ``lr`` not positive, ``steps``
-        negative.
+        As for `learning_rate_limit`; a start that is not finite or does not match, ``lr`` not
+        positive, ``steps`` negative.
     """
     _checks.number("lr", lr, above=0)
     _checks.count("steps", steps, at_least=0)
     values, vectors = torch.linalg.eigh(_symmetric(hessian))
-    if not isinstance(start, Tensor) or start.shape != (len(values),):
-        got = [*start.shape] if isinstance(start, Tensor) else type(start).__name__
-        raise ValueError(f"start must be a tensor [{len(values)}] for this hessian, got {got}")
+    theta: Tensor = torch.as_tensor(start)
+    theta = theta if theta.is_floating_point() else theta.float()
+    if theta.shape != (len(values),):
+        raise ValueError(
+            f"start must be a vector [{len(values)}] for this hessian, got shape {[*theta.shape]}"
+        )
+    _checks.finite("start", theta)
     powers = (1 - lr * values) ** torch.arange(steps + 1).unsqueeze(1)
-    path: Tensor = powers * (vectors.T @ start.to(vectors)) @ vectors.T
-    return path.to(start.dtype)
+    path: Tensor = powers * (vectors.T @ theta.to(vectors)) @ vectors.T
+    return path.to(theta.dtype)
 
 
 def _check(activation: str, sigma_w: float, sigma_b: float) -> None:
@@ -185,8 +191,10 @@ def _check(activation: str, sigma_w: float, sigma_b: float) -> None:
 
 def _symmetric(hessian: Tensor) -> Tensor:
     matrix: Tensor = torch.as_tensor(hessian).detach().double()
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"hessian must be square [D, D], got shape {[*matrix.shape]}")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.numel() == 0:
+        raise ValueError(
+            f"hessian must be square [D, D] and not empty, got shape {[*matrix.shape]}"
+        )
     _checks.finite("hessian", matrix)
     if not torch.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6 * float(matrix.abs().max())):
         raise ValueError(
