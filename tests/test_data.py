@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from skimage.data import lfw_subset
 from sklearn import datasets
 
-from vglab import data
+from vglab import data, models, train
 from vglab.data import Dataset, from_arrays, load
 
 TABLES = {
@@ -331,6 +331,7 @@ def test_a_dataset_cannot_be_changed_and_says_what_it_is():
         (TypeError, "^test_fraction must be a number", ["wine", dict(test_fraction="half")]),
         (TypeError, "^seed must be an integer, got None", ["wine", dict(seed=None)]),
         (ValueError, "^seed must be at least 0", ["wine", dict(seed=-1)]),
+        (ValueError, "^seed must be at most 2.*got 4294967296", ["wine", dict(seed=2**32)]),
         (ValueError, "leaves 176 to train and 2 to test; each part needs at least 3, one for each",
          ["wine", dict(test_fraction=0.01)]),
     ],
@@ -551,6 +552,32 @@ def test_the_users_images():
     )
 
 
+def test_the_users_sequences():
+    x = np.random.default_rng(0).normal(size=(20, 4, 2)) * [1.0, 10.0] + [0.0, 1.7e9]
+    got = from_arrays(x, halves())
+    assert got.input_shape == (4, 2) and got.x_train.dtype == torch.float32
+    assert_standard(got.x_train, (0, 1))
+    assert got.feature_names == tuple(f"step {t} feature {d}" for t in range(4) for d in range(2))
+    raw = from_arrays(x, halves(), standardize=False)
+    train = {tuple(np.float32(one[:, 0]).tolist()): one for one in x}
+    kept = np.stack([train[tuple(one[:, 0].tolist())] for one in raw.x_train])
+    test = np.stack([train[tuple(one[:, 0].tolist())] for one in raw.x_test])
+    expected = (test - kept.mean((0, 1))) / kept.std((0, 1))
+    np.testing.assert_allclose(got.x_test, expected, rtol=1e-4, atol=1e-4)
+    named = from_arrays(x, halves(), feature_names="abcdefgh")
+    assert named.feature_names == tuple("abcdefgh")
+    data.check(got)
+
+
+def test_a_recurrent_network_learns_from_the_users_sequences():
+    x = np.random.default_rng(0).normal(size=(80, 5, 2))
+    sequences = from_arrays(x, (x[:, :, 0].sum(1) > 0).astype(int))
+    torch.manual_seed(0)
+    network = models.SequenceClassifier("gru", 2, 8, sequences.n_classes)
+    history = train.fit(network, sequences, epochs=30, lr=0.02, optimizer="adam")
+    assert len(history.test_accuracy) and history.test_accuracy[-1] > 0.8
+
+
 def test_inputs_are_neither_changed_nor_shared():
     x, y = table().astype(np.float32), table(20, 1)[:, 0].astype(np.float32)
     tensors = torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
@@ -596,6 +623,7 @@ def bad_frame(**columns):
 
 
 NAN = np.where(np.arange(60).reshape(20, 3) == 7, math.nan, 1.0)
+HUGE = np.where(np.arange(60).reshape(20, 3) == 7, 1e39, 1.0)
 DAYS = pd.date_range("2024-01-01", periods=20)
 TWICE = pd.DataFrame(table(), columns=["a", "b", "a"])
 BAD = [
@@ -618,9 +646,12 @@ BAD = [
     (TypeError, "^x must hold numbers .*: could not convert", dict(x=[["a", "b"]] * 20)),
     (TypeError, "^x must hold numbers .*: complex", dict(x=table() + 1j)),
     (TypeError, "^x must hold numbers .*: complex", dict(x=torch.ones(20, 3) * 1j)),
-    (ValueError, r"^x must be \[N, D\] or \[N, C, H, W\] and not empty, got \[20\]",
+    (ValueError, r"^x must be \[N, D\], \[N, T, D\] or \[N, C, H, W\] and not empty, got \[20\]",
      dict(x=table()[:, 0])),
-    (ValueError, r"got \[20, 3, 1\]", dict(x=table()[:, :, None])),
+    (ValueError, r"got \[20, 3, 1, 1, 1\]", dict(x=table()[:, :, None, None, None])),
+    (ValueError, r"got \[20, 0, 3\]", dict(x=np.ones((20, 0, 3)))),
+    (ValueError, "^x has 6 features, but 3 feature_names",
+     dict(x=np.ones((20, 2, 3)), feature_names="abc")),
     (ValueError, r"got \[0, 3\]", dict(x=table(0), y=[])),
     (ValueError, r"got \[20, 0\]", dict(x=table(20, 0))),
     (ValueError, r"got \[\]", dict(x=3.0)),
@@ -661,6 +692,14 @@ BAD = [
     (TypeError, "^y must hold numbers, text or booleans, got datetime64", dict(y=DAYS)),
     (ValueError, "^test_fraction must", dict(test_fraction=1.5)),
     (TypeError, "^seed must be", dict(seed=0.5)),
+    (ValueError, r"^seed must be at most 2\*\*32 - 1, got 4294967296", dict(seed=2**32)),
+    (ValueError, "^x holds .* too large for float32", dict(x=table() * 1e300, standardize=False)),
+    (ValueError, "^x holds .* too large for float32", dict(x=table() * 1e300)),
+    (ValueError, "^x holds .* too large for float32", dict(x=HUGE, standardize=False)),
+    (ValueError, "^x holds .* too large for float32", dict(x=np.full((20, 1, 2, 2), 1e300))),
+    (ValueError, "^x must be finite, got 80", dict(x=np.full((20, 1, 2, 2), math.inf))),
+    (ValueError, "^y holds .* too large for float32", dict(y=[1e300] * 20, standardize=False)),
+    (ValueError, "^y holds .* too large for float32", dict(y=table()[:, 0] * 1e300)),
 ]  # fmt: skip
 
 
@@ -699,6 +738,10 @@ def test_check_accepts_what_load_and_from_arrays_make():
          dict(y_train=torch.full((15,), 2))),
         (ValueError, "^y_test must lie in 0 to 1, got -1 to -1",
          dict(y_test=torch.full((5,), -1))),
+        (TypeError, "^x_train must be a tensor, got ndarray", dict(x_train=table(15))),
+        (TypeError, "^y_test must be a tensor, got list", dict(y_test=[0, 1, 0, 1, 0])),
+        (TypeError, "^y_test must hold integers, .* class_names .*, got torch.float32",
+         dict(y_test=torch.ones(5))),
     ],
 )  # fmt: skip
 def test_check_refuses_broken_data(error, match, changed):

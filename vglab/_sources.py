@@ -15,8 +15,8 @@ from vglab import _checks
 class Raw:
     """Inputs ``[N, ...]``, targets ``[N]`` (int64 for classes) and their names.
 
-    Tables and regression targets are float64 until they are scaled: a column of large numbers that
-    differ little, such as times, would lose what it says in float32.
+    Tables, sequences and regression targets are float64 until they are scaled: a column of large
+    numbers that differ little, such as times, would lose what it says in float32.
     ``one_hot`` lists the columns of a table that hold 0 or 1 for a category.
     """
 
@@ -107,15 +107,39 @@ def arrays(
         x, one_hot = _one_hot(x)
         names = tuple(map(str, x.columns)) if names is None else names
     inputs = _numbers("x", x)
-    if inputs.ndim not in (2, 4) or inputs.numel() == 0:
-        raise ValueError(f"x must be [N, D] or [N, C, H, W] and not empty, got {[*inputs.shape]}")
+    if inputs.ndim not in (2, 3, 4) or inputs.numel() == 0:
+        raise ValueError(
+            f"x must be [N, D], [N, T, D] or [N, C, H, W] and not empty, got {[*inputs.shape]}"
+        )
     n_features = inputs[0].numel()
-    if names is None and inputs.ndim == 2:
-        names = tuple(f"feature {i}" for i in range(n_features))
     if names is not None and len(names) != n_features:
         raise ValueError(f"x has {n_features} features, but {len(names)} feature_names")
     targets, classes = _targets(y, len(inputs), class_names)
     return Raw(inputs, targets, names or (), classes, one_hot)
+
+
+def value_names(shape: Sequence[int]) -> tuple[str, ...]:
+    """A name for each value of an input: a row of a table, a sequence or an image."""
+    if len(shape) == 1:
+        return tuple(f"feature {i}" for i in range(shape[0]))
+    if len(shape) == 2:
+        return tuple(f"step {t} feature {d}" for t in range(shape[0]) for d in range(shape[1]))
+    channels, height, width = shape
+    prefixes = {1: [""], 3: ["red ", "green ", "blue "]}.get(
+        channels, [f"channel {c} " for c in range(channels)]
+    )
+    return tuple(
+        f"{prefix}row {i} column {j}"
+        for prefix in prefixes
+        for i in range(height)
+        for j in range(width)
+    )
+
+
+def not_too_large(argument: str, values: Tensor) -> None:
+    """Raise ValueError where what was finite no longer is: float32, or a square, overflowed."""
+    if not torch.isfinite(values).all():
+        raise ValueError(f"{argument} holds values that are too large for float32; rescale them")
 
 
 def _one_hot(table: Any) -> tuple[Any, tuple[int, ...]]:
@@ -154,10 +178,13 @@ def _numbers(argument: str, values: Any) -> Tensor:
         array = _numpy(values)
         if array.dtype.kind == "c":
             raise TypeError("complex numbers are not supported")
-        kind = np.float64 if array.ndim < 3 else np.float32
-        tensor = torch.from_numpy(np.array(array, dtype=kind))
+        kind = np.float64 if array.ndim < 4 else np.float32
+        with np.errstate(over="ignore"):
+            tensor = torch.from_numpy(np.array(array, dtype=kind))
     except (TypeError, ValueError) as error:
         raise TypeError(f"{argument} must hold numbers in an array of one shape: {error}") from None
+    if not torch.isfinite(tensor).all() and np.isfinite(array.astype(np.float64)).all():
+        not_too_large(argument, tensor)
     _checks.finite(argument, tensor)
     return tensor
 

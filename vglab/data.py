@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vglab import _checks
 from vglab._download import DownloadError, images
-from vglab._sources import EMBEDDED, Raw, arrays
+from vglab._sources import EMBEDDED, Raw, arrays, not_too_large, value_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input: ``(D,)`` for a table, ``(C, H, W)`` for images."""
+        """Shape of one input: ``(D,)`` for a table, ``(T, D)`` sequences, ``(C, H, W)`` images."""
         return tuple(self.x_train.shape[1:])
 
     @property
@@ -104,7 +104,8 @@ def load(
         Give images as vectors ``[N, C * H * W]``.
     standardize
         Scale by the training part: a table's columns to mean 0 and variance 1 each (one-hot columns
-        stay 0 or 1), images by one mean and deviation for each channel, a regression target too.
+        stay 0 or 1), a sequence's features over all steps, images by one mean and deviation for
+        each channel, a regression target too.
         Otherwise tables come as they are and images between 0 and 1.
     test_fraction
         Share of the examples kept for testing, drawn with the class frequencies kept. The
@@ -112,7 +113,7 @@ def load(
     root
         Folder for downloads; by default ``$VGLAB_DATA``, else a cache folder of the user.
     seed
-        Seed of the split. The global random state is not touched.
+        Seed of the split, 0 to ``2**32 - 1``. The global random state is not touched.
 
     Raises
     ------
@@ -129,8 +130,7 @@ def load(
     _checks.choice("name", name, (*EMBEDDED, *DOWNLOADED))
     if image_size is not None:
         _checks.count("image_size", image_size)
-    _checks.number("test_fraction", test_fraction, above=0, below=1)
-    _checks.count("seed", seed, at_least=0)
+    _check_split(test_fraction, seed)
     if name in DOWNLOADED:
         x_train, y_train, x_test, y_test, classes = images(name, root)
         parts = (x_train / 255, y_train, x_test / 255, y_test)
@@ -162,8 +162,8 @@ def from_arrays(
     Parameters
     ----------
     x
-        Inputs ``[N, D]`` or images ``[N, C, H, W]``, numbers without gaps. A data frame's columns
-        of text or categories become one-hot columns, after the others.
+        Inputs ``[N, D]``, sequences ``[N, T, D]`` or images ``[N, C, H, W]``, numbers without
+        gaps. A data frame's columns of text or categories become one-hot columns, after the others.
     y
         Targets ``[N]``: integers, booleans or text are classes, floating-point numbers are a
         regression target. Row i belongs to row i of ``x``, whatever a pandas index says.
@@ -177,11 +177,11 @@ def from_arrays(
     Raises
     ------
     ValueError, TypeError
-        Lengths that do not match, NaN or infinite values, fewer than two classes, a class with a
-        single example, labels out of range, names of the wrong number, nothing to split.
+        Lengths that do not match, values that are NaN, infinite or too large for float32, fewer
+        than two classes, a class with a single example, labels out of range, names of the wrong
+        number, nothing to split.
     """
-    _checks.number("test_fraction", test_fraction, above=0, below=1)
-    _checks.count("seed", seed, at_least=0)
+    _check_split(test_fraction, seed)
     raw = arrays(x, y, feature_names, class_names)
     parts = _split(raw, test_fraction, seed)
     return _assemble(name, raw, parts, standardize=standardize, flatten=False)
@@ -195,41 +195,60 @@ def check(data: Dataset) -> None:
             f"got {type(data).__name__}"
         )
     for part, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
+        for argument, values in ((f"x_{part}", x), (f"y_{part}", y)):
+            if not isinstance(values, Tensor):
+                raise TypeError(f"{argument} must be a tensor, got {type(values).__name__}")
         if len(x) == 0 or len(x) != len(y):
             raise ValueError(f"x_{part} and y_{part} must hold as many examples, at least one; "
                              f"got {len(x)} and {len(y)}")  # fmt: skip
         _checks.finite(f"x_{part}", x)
         if not data.class_names:
             _checks.finite(f"y_{part}", y)
+        elif y.is_floating_point():
+            raise TypeError(f"y_{part} must hold integers, since class_names are given, "
+                            f"got {y.dtype}")  # fmt: skip
         elif y.min() < 0 or y.max() >= data.n_classes:
             raise ValueError(f"y_{part} must lie in 0 to {data.n_classes - 1}, "
                              f"got {y.min()} to {y.max()}")  # fmt: skip
 
 
+def _check_split(test_fraction: float, seed: int) -> None:
+    _checks.number("test_fraction", test_fraction, above=0, below=1)
+    _checks.count("seed", seed, at_least=0)
+    if seed >= 2**32:
+        raise ValueError(f"seed must be at most 2**32 - 1, got {seed}")
+
+
 def _assemble(name: str, raw: Raw, parts: _Parts, *, standardize: bool, flatten: bool) -> Dataset:
     x_train, y_train, x_test, y_test = parts
-    feature_names = raw.feature_names or _pixel_names(x_train.shape[1:])
+    feature_names = raw.feature_names or value_names(x_train.shape[1:])
     target_mean, target_scale = 0.0, 1.0
     if standardize:
-        mean, scale = _mean_and_scale(x_train, (0,) if x_train.ndim == 2 else (0, 2, 3))
+        mean, scale = _mean_and_scale(
+            "x", x_train, {2: (0,), 3: (0, 1), 4: (0, 2, 3)}[x_train.ndim]
+        )
         mean[..., list(raw.one_hot)], scale[..., list(raw.one_hot)] = 0.0, 1.0
         x_train, x_test = (x_train - mean) / scale, (x_test - mean) / scale
         if not raw.class_names:
-            y_mean, y_scale = _mean_and_scale(y_train, (0,))
+            y_mean, y_scale = _mean_and_scale("y", y_train, (0,))
             y_train, y_test = (y_train - y_mean) / y_scale, (y_test - y_mean) / y_scale
             target_mean, target_scale = y_mean.item(), y_scale.item()
     if flatten:
         x_train, x_test = x_train.flatten(1), x_test.flatten(1)
     if not raw.class_names:
         y_train, y_test = y_train.float(), y_test.float()
-    return Dataset(name, x_train.float(), y_train, x_test.float(), y_test, feature_names,
+    x_train, x_test = x_train.float(), x_test.float()
+    for argument, values in (("x", x_train), ("x", x_test), ("y", y_train), ("y", y_test)):
+        not_too_large(argument, values)
+    return Dataset(name, x_train, y_train, x_test, y_test, feature_names,
                    raw.class_names, target_mean, target_scale)  # fmt: skip
 
 
-def _mean_and_scale(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _mean_and_scale(argument: str, x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Mean and deviation over ``axes``; the deviation of a constant counts as 1."""
     mean = x.mean(axes, keepdim=True)
     scale = x.std(axes, keepdim=True, correction=0)
+    not_too_large(argument, scale)
     rounding = 64 * torch.finfo(x.dtype).eps * mean.abs()
     return mean, torch.where(scale > rounding, scale, 1.0)
 
@@ -266,17 +285,4 @@ def _split(raw: Raw, test_fraction: float, seed: int) -> _Parts:
 def _resample(x: Tensor, size: int) -> Tensor:
     return torch.nn.functional.interpolate(
         x, size=(size, size), mode="bilinear", align_corners=False, antialias=True
-    )
-
-
-def _pixel_names(shape: Sequence[int]) -> tuple[str, ...]:
-    channels, height, width = shape
-    prefixes = {1: [""], 3: ["red ", "green ", "blue "]}.get(
-        channels, [f"channel {c} " for c in range(channels)]
-    )
-    return tuple(
-        f"{prefix}row {i} column {j}"
-        for prefix in prefixes
-        for i in range(height)
-        for j in range(width)
     )
