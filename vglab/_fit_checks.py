@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vglab import _checks
-from vglab.data import Dataset, check
+from vglab.data import Dataset
 from vglab.models import weight_layers
 
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
@@ -36,18 +36,6 @@ def check_arguments(
         _checks.count("probe_every", probe_every)
     _checks.count("seed", seed, at_least=0)
     _checks.number("seed", seed, below=2**63)
-
-
-def check_data(data: Dataset) -> None:
-    check(data)
-    for part, y in (("train", data.y_train), ("test", data.y_test)):
-        if y.ndim != 1:
-            raise ValueError(f"y_{part} must have shape [N], got {[*y.shape]}")
-    if data.x_train.shape[1:] != data.x_test.shape[1:]:
-        raise ValueError(
-            "x_train and x_test must hold inputs of one shape, "
-            f"got {[*data.x_train.shape[1:]]} and {[*data.x_test.shape[1:]]}"
-        )
 
 
 def find_layers(model: nn.Module, probe_every: int | None) -> dict[str, Tensor]:

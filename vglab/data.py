@@ -188,7 +188,7 @@ def from_arrays(
 
 
 def check(data: Dataset) -> None:
-    """Raise unless the data are whole: examples in both parts, finite, labels of known classes."""
+    """Raise unless the data are whole: both parts alike, finite, with labels of known classes."""
     if not isinstance(data, Dataset):
         raise TypeError(
             "data must be a Dataset (see vglab.data.load and from_arrays), "
@@ -210,6 +210,14 @@ def check(data: Dataset) -> None:
         elif y.min() < 0 or y.max() >= data.n_classes:
             raise ValueError(f"y_{part} must lie in 0 to {data.n_classes - 1}, "
                              f"got {y.min()} to {y.max()}")  # fmt: skip
+    for part, y in (("train", data.y_train), ("test", data.y_test)):
+        if y.ndim != 1:
+            raise ValueError(f"y_{part} must have shape [N], got {[*y.shape]}")
+    if data.x_train.shape[1:] != data.x_test.shape[1:]:
+        raise ValueError(
+            "x_train and x_test must hold inputs of one shape, "
+            f"got {[*data.x_train.shape[1:]]} and {[*data.x_test.shape[1:]]}"
+        )
 
 
 def _check_split(test_fraction: float, seed: int) -> None:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from vglab import _checkpoint, _checks, _fit_checks, _training
 from vglab._fit_checks import OPTIMIZERS
 from vglab._training import Params
-from vglab.data import Dataset
+from vglab.data import Dataset, check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,7 @@ def fit(
     epochs, batch_size, seed = int(epochs), int(batch_size), int(seed)
     clip_norm = None if clip_norm is None else float(clip_norm)
     probe_every = None if probe_every is None else int(probe_every)
-    _fit_checks.check_data(data)
+    check(data)
     layers = _fit_checks.find_layers(model, probe_every)
     parameters = _training.trained(model)
     file = None if checkpoint is None else _checkpoint.check_writable(checkpoint)
