@@ -8,6 +8,7 @@ from vglab import (
     models,
     plot,
     probe,
+    sweep,
     theory,
     train,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "models",
     "plot",
     "probe",
+    "sweep",
     "theory",
     "train",
 ]
