@@ -3,6 +3,7 @@
 from vglab import (
     claims,
     data,
+    diagnose,
     exercises,
     initialization,
     models,
@@ -16,6 +17,7 @@ from vglab import (
 __all__ = [
     "claims",
     "data",
+    "diagnose",
     "exercises",
     "initialization",
     "models",

@@ -1,0 +1,294 @@
+"""One forward and one backward pass through a network, watched layer by layer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.nn.utils.rnn import PackedSequence
+
+from vglab._borrow import borrowed, flat, tracked
+from vglab._graph import Follower, Graph, module_kind
+
+SATURATED = 0.05
+"""A unit is saturated where |φ'| is below this share of its largest value, as in `probe`."""
+_OWN = nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase | nn.RNNCellBase
+
+
+@dataclass(eq=False)
+class Layer:
+    """What was seen of one layer; ``layer["quantity"]`` is NaN where nothing was to be measured."""
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    calls: list[list[Node]] = field(default_factory=list)
+    follower: Follower | None = None
+    skip: bool = False
+    reached: bool = False
+    measured: dict[str, float] = field(default_factory=dict)
+    profile: list[float] = field(default_factory=list)
+    """Norm of the gradient at each time step (of the input, or call by call), in order."""
+
+    def __getitem__(self, quantity: str) -> float:
+        return self.measured.get(quantity, float("nan"))
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The matrices and kernels that are trained."""
+        return [parameter for parameter in self.module.parameters() if parameter.ndim > 1]
+
+
+@dataclass(eq=False)
+class Pass:
+    """What was seen of one pass: the layers in the order in which they ran, and both ends."""
+
+    layers: list[Layer]
+    ends: dict[str, float]
+    cut: bool
+    """The inputs are real numbers, but no gradient can reach them."""
+
+
+def watch(
+    model: nn.Module,
+    arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
+    objective: Callable[[Any], Tensor],
+) -> Pass:
+    """Run the model and its backward pass; leave the model as it was."""
+    recorder = _Recorder()
+    with borrowed(model), torch.inference_mode(False), torch.enable_grad():
+        leaves: list[Tensor] = []
+        arguments, keywords = tracked(arguments, leaves), tracked(keywords, leaves)
+        try:
+            recorder.attach(model)
+            outputs = model(*arguments, **keywords)
+            recorder.detach(recorder.handles)  # what the loss runs is not the model
+            loss = objective(outputs)
+            return recorder.measure(loss, outputs, leaves)
+        finally:
+            recorder.detach(recorder.handles)
+            recorder.detach(recorder.gradient_handles)
+
+
+class _Recorder:
+    """Hooks, and the numbers that they collect: scalars, read all at once in the end."""
+
+    def __init__(self) -> None:
+        self.layers: dict[nn.Module, Layer] = {}
+        self.spans: dict[Node, tuple[Node, str, str]] = {}
+        self.found: list[tuple[Layer | None, str, int, Tensor]] = []
+        self.handles: list[Any] = []
+        self.gradient_handles: list[Any] = []
+
+    def attach(self, model: nn.Module) -> None:
+        for name, module in model.named_modules():
+            if is_layer(module):
+                if isinstance(module, nn.RNNBase):
+                    self.handles.append(module.register_forward_pre_hook(self._split_off_input))
+                self.handles.append(module.register_forward_hook(self._layer_ran(name)))
+            elif kind := module_kind(module):
+                self.handles.append(module.register_forward_hook(self._span_ran(kind)))
+
+    @staticmethod
+    def detach(handles: list[Any]) -> None:
+        while handles:
+            handles.pop().remove()
+
+    def _layer_ran(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            tensors = [one for one in flat(output) if one.is_floating_point()]
+            if not tensors:
+                return
+            z = tensors[0].detach()
+            layer = self.layers.get(module)
+            if layer is None:
+                layer = Layer(name or type(module).__name__, module, tuple(z.shape), z.dtype)
+                self.layers[module] = layer
+                self._note(layer, "size", _norm(z))  # now: what runs in place overwrites z
+                self._note(layer, "mean", z.mean(dtype=torch.float64))
+            layer.calls.append([one.grad_fn for one in tensors if one.grad_fn is not None])
+
+        return hook
+
+    def _span_ran(self, kind: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not inputs or not isinstance(inputs[0], Tensor) or not isinstance(output, Tensor):
+                return
+            start, end = inputs[0].grad_fn, output.grad_fn
+            if start is not None and end is not None and inputs[0].shape == output.shape:
+                self.spans[start] = (end, kind, type(module).__name__)
+
+        return hook
+
+    def _split_off_input(self, module: nn.Module, inputs: Any) -> Any:
+        """Give a recurrent layer an input of its own, so that its gradient is this layer's."""
+        if not inputs:
+            return None
+        packed = isinstance(inputs[0], PackedSequence)
+        x = (inputs[0].data if packed else inputs[0]).clone()
+        if not x.requires_grad:
+            x.requires_grad_()
+        batch_first, bidirectional = module.batch_first, module.bidirectional
+        sizes = inputs[0].batch_sizes.tolist() if packed else None
+
+        def steps(gradient: Tensor) -> None:
+            layer = self.layers.get(module)
+            if layer is None:
+                return
+            if sizes is not None:
+                norms = torch.stack([_norm(part) for part in gradient.split(sizes)])
+            else:
+                time = 1 if batch_first and gradient.ndim == 3 else 0
+                rest = [axis for axis in range(gradient.ndim) if axis != time]
+                norms = torch.linalg.vector_norm(gradient, dim=rest, dtype=torch.float64)
+            if bidirectional:  # to step t it is as far as from the nearer end
+                half = (len(norms) + 1) // 2
+                norms = torch.maximum(norms, norms.flip(0))[:half].flip(0)
+            for one in norms:
+                self._note(layer, "step", one)
+
+        self.gradient_handles.append(x.register_hook(steps))
+        first = inputs[0]._replace(data=x) if packed else x
+        return (first, *inputs[1:])
+
+    def measure(self, loss: Tensor, outputs: Any, leaves: list[Tensor]) -> Pass:
+        """Run the backward pass and read everything that the hooks found."""
+        root = loss.grad_fn
+        layers = list(self.layers.values())
+        trained = [w for one in layers for w in one.weights if w.requires_grad]
+        weights = list({id(w): w for w in trained}.values())
+        ends = [one for one in flat(outputs) if one.is_floating_point()]
+        self._note(None, "loss", loss.detach().double())
+        for one in ends:
+            self._note(None, "output", _norm(one.detach()))
+        cut = False
+        if root is not None:
+            graph = Graph(root)
+            self._look(graph, layers, leaves)
+            for node in {
+                one.grad_fn for one in ends if one.grad_fn is not None and one.grad_fn in graph
+            }:
+                self._hook(node, None, "output_gradient", 0)
+            wanted = weights + leaves
+            gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
+            cut = bool(leaves) and all(one is None for one in gradients[len(weights) :])
+            found = {id(w): g for w, g in zip(wanted, gradients, strict=True) if g is not None}
+            for layer in layers:
+                for weight in layer.weights:
+                    if id(weight) in found:
+                        self._note(layer, "weight_gradient", _norm(found[id(weight)]))
+        for layer in layers:
+            for weight in effective(layer):
+                self._note(layer, "weight", _norm(weight))
+        numbers = self._read(layers)
+        return Pass(layers, numbers, cut)
+
+    def _look(self, graph: Graph, layers: list[Layer], leaves: list[Tensor]) -> None:
+        """Find what follows each layer, and hook the nodes that carry its gradients."""
+        sources = [node for node in graph.consumers if _is_leaf_of(node, leaves)]
+        sources += [node for layer in layers[:1] for node in layer.calls[0]]
+        around = graph.bypassed(sources)
+        for layer in layers:
+            nodes = [node for call in layer.calls for node in call if node in graph]
+            layer.reached = bool(nodes)
+            layer.skip = bool(nodes) and all(node in around for node in nodes)
+            for index, call in enumerate(layer.calls):
+                for node in call:
+                    if node not in graph:
+                        continue
+                    if isinstance(layer.module, nn.RNNBase):
+                        follower = Follower("", "", node, node, None)
+                    else:
+                        follower = graph.follow(node, self.spans)
+                    layer.follower = follower
+                    self._hook(follower.before, layer, "delta", index)
+                    self._hook(follower.after, layer, "gradient", index)
+            if layer.follower is not None and layer.follower.slope is not None:
+                self._slopes(layer, layer.follower)
+
+    def _slopes(self, layer: Layer, follower: Follower) -> None:
+        """Measure φ', which the activation's own node gives for a gradient of ones."""
+        node: Any = follower.after
+        one = node._input_metadata[0]
+        try:
+            slope = node(torch.ones(one.shape, dtype=one.dtype, device=one.device))
+        except RuntimeError:  # saved values changed in place: the backward pass will say so
+            return
+        slope = (slope[0] if isinstance(slope, tuple) else slope).detach()
+        size = slope.abs()
+        largest = follower.slope or 1.0
+        self._note(layer, "saturated", (size < SATURATED * largest).double().mean())
+        self._note(layer, "slope", _norm(slope) / slope.numel() ** 0.5)
+        axis = 1 if isinstance(layer.module, nn.modules.conv._ConvNd) else slope.ndim - 1
+        rest = [each for each in range(slope.ndim) if each != axis]
+        dead = (size.amax(rest) if rest else size) == 0
+        self._note(layer, "dead", dead.double().mean())
+
+    def _hook(self, node: Node, layer: Layer | None, quantity: str, call: int) -> None:
+        def hook(gradients: tuple[Tensor | None, ...]) -> None:
+            for gradient in gradients:
+                if gradient is not None:
+                    self.found.append((layer, quantity, call, _norm(gradient)))
+
+        self.gradient_handles.append(node.register_prehook(hook))
+
+    def _note(self, layer: Layer | None, quantity: str, value: Tensor) -> None:
+        self.found.append((layer, quantity, 0, value))
+
+    def _read(self, layers: list[Layer]) -> dict[str, float]:
+        values = torch.stack([value.detach().cpu() for *_, value in self.found]).tolist()
+        ends: dict[str, float] = {}
+        calls: dict[Layer, dict[int, float]] = {}
+        for (layer, quantity, call, _), value in zip(self.found, values, strict=True):
+            if quantity == "step" and layer is not None:
+                layer.profile.append(value)
+                continue
+            place = ends if layer is None else layer.measured
+            if quantity in _SUMMED:
+                place[quantity] = np.hypot(place.get(quantity, 0.0), value).item()
+            else:
+                place[quantity] = value
+            if quantity == "delta" and layer is not None and len(layer.calls) > 1:
+                seen = calls.setdefault(layer, {})
+                seen[call] = np.hypot(seen.get(call, 0.0), value).item()
+        for layer, seen in calls.items():
+            layer.profile = layer.profile or [seen[call] for call in sorted(seen)]
+        return ends
+
+
+_SUMMED = ("delta", "gradient", "weight_gradient", "weight", "output", "output_gradient")
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Linear, convolutional, recurrent, or anything else with a matrix of weights of its own."""
+    if isinstance(module, _OWN | nn.MultiheadAttention):
+        return True
+    if any(True for _ in module.children()):
+        return False
+    return "Norm" not in type(module).__name__ and any(
+        sum(size > 1 for size in parameter.shape) > 1
+        for parameter in module.parameters(recurse=False)
+    )
+
+
+def effective(layer: Layer) -> list[Tensor]:
+    """The weights that the layer multiplies by, also where they are computed from others."""
+    with torch.no_grad():
+        weight = getattr(layer.module, "weight", None)
+        return [weight.detach()] if isinstance(weight, Tensor) else layer.weights
+
+
+def _is_leaf_of(node: Any, leaves: list[Tensor]) -> bool:
+    variable = getattr(node, "variable", None)
+    return variable is not None and any(variable is leaf for leaf in leaves)
+
+
+def _norm(values: Tensor) -> Tensor:
+    # In float64, where the squares neither under- nor overflow.
+    norm: Tensor = torch.linalg.vector_norm(values, dtype=torch.float64)
+    return norm
