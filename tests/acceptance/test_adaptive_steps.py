@@ -22,9 +22,7 @@ def first_move(optimizer, lr, scale):
     loss = torch.nn.functional.cross_entropy(model(digits.x_train), digits.y_train)
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
     before = torch.cat([p.detach().flatten().clone() for p in parameters])
-    train.fit(
-        model, digits, optimizer=optimizer, lr=lr, epochs=1, batch_size=len(digits.x_train)
-    )
+    train.fit(model, digits, optimizer=optimizer, lr=lr, epochs=1, batch_size=len(digits.x_train))
     after = torch.cat([p.detach().flatten() for p in parameters])
     return (after - before).double(), gradient.double()
 
@@ -38,8 +36,8 @@ def test_the_first_step_has_one_size(optimizer, factor, scale):
 
     Published: RMSprop divides by the root of a running mean of squares, which starts at 0, so that
     after one step it is (1 - α) g² (Tieleman & Hinton 2012; α = 0.99 is torch's default: 10 η).
-    Adam corrects both running means for their start, section 3 of Kingma & Ba 2015, which leaves
-    g / |g|. Measured: `fit` with one full batch, every weight whose gradient is above 1e-4, at
+    Adam corrects both running means for their start, section 3 of Kingma & Ba 2015, which leaves g
+    / |g|. Measured: `fit` with one full batch, every weight whose gradient is above 1e-4, at
     gradients that span four powers of ten; weights without gradient (the dark corners of the
     digits) do not move. Tolerance: ε = 1e-8 beside √(1 - α) |g| ≥ 1e-5, 1e-3, and float32 rounding
     of weights near 0.3 beside a step of 1e-3, 3e-5.
@@ -109,13 +107,14 @@ def test_the_experiment_with_rare_large_slopes():
     Published: figure 1 of Reddi et al. 2018, online (t mod 101 = 1) and stochastic (with
     probability 0.01), β₁ = 0.9, β₂ = 0.99; slopes and probability were checked in two public
     reproductions. The mean slope is 0.1 or 0.2, so that -1 is best in both. Measured: torch's Adam,
-    15,000 steps, α = 2, the means over the last 3,000: the online run and 40 stochastic ones side
+    12,000 steps, α = 2, the means over the last 3,000: the online run and 40 stochastic ones side
     by side. Deviation: the figure has millions of steps. AMSGrad moves by -0.1 α/√t in 101 steps,
-    0.5 in all, so here it is on its way only (online -0.70, stochastic runs -0.3 on average), while
-    Adam's steps, longer by the factor by which its second mean has decayed, have brought it to
-    0.95 and 0.7. Tolerance: stochastic runs scatter by 0.5, so means of 40 by 0.08; three of these.
+    0.5 in all, so here it is on its way only (online -0.70, stochastic runs -0.10 on average),
+    while Adam's steps, longer by the factor by which its second mean has decayed, have brought it
+    to 0.95 and 0.81. Tolerance: stochastic runs scatter by 0.55, so means of 40 by 0.09 and their
+    difference by 0.12, of which four.
     """
-    count = 15_000
+    count = 12_000
     generator = torch.Generator().manual_seed(0)
     rare = torch.rand(count, 41, generator=generator) < 0.01
     rare[:, 0] = torch.arange(1, count + 1) % 101 == 1
@@ -125,5 +124,5 @@ def test_the_experiment_with_rare_large_slopes():
         path = online(slopes, amsgrad, 2.0, (0.9, 0.99), runs=41)
         ends[amsgrad] = path[-3000:].mean(0)
     assert ends[False][0] > 0.9 and ends[True][0] < -0.6
-    print(ends[False][1:].mean(), ends[True][1:].mean(), ends[True][1:].std())
-    assert ends[False][1:].mean() > 0.24 and ends[True][1:].mean() < 0.0
+    assert ends[False][1:].mean() > 0.5
+    assert ends[False][1:].mean() - ends[True][1:].mean() > 0.48

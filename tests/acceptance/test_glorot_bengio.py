@@ -67,10 +67,9 @@ def test_variances_in_the_linear_regime(scheme, factor):
     layer on the way up and that of back-propagated gradients on the way down (eqs. 5, 6, 13), which
     is 1/3 for U[-1/√n, 1/√n] (eq. 15) and 1 for the normalised one (eqs. 10-12, 16), while the
     variance of the weights' gradients is the same in every layer for both (eq. 14). Checked in the
-    text of the paper, with the numbering of section 4.2.1. Measured: linear layers of 300 units,
-    5 seeds. Tolerance: a mean over 300 units has relative deviation √(2/300) = 0.08 a layer and
-    seed, over 5 seeds 0.037; three of these for one step, 0.11, and √5 times as much from end to
-    end.
+    text of the paper, with the numbering of section 4.2.1. Measured: linear layers of 300 units, 5
+    seeds. Tolerance: a mean over 300 units has relative deviation √(2/300) = 0.08 a layer and seed,
+    over 5 seeds 0.037; three of these for one step, 0.11, and √5 times as much from end to end.
     """
     forward, backward, of_weights = mean_over_seeds(scheme, activation="linear")
     for up in (forward[1:] / forward[:-1], backward[:-1] / backward[1:]):
@@ -120,10 +119,10 @@ def test_mean_singular_value_of_a_layer():
     matrices; 0.05, half the last digit printed, for the paper's 0.8 and 0.5.
 
     Deviation: the 0.8 depends on the inputs, which the paper does not say: at standard deviation 1
-    the normalised network has 0.68.
-    And the paper takes the average singular value for the ratio of activation variances from
-    one layer to the next. That ratio is the mean *squared* singular value, 1 and 1/3: the variance
-    does not fall by a fifth a layer under the normalised initialisation in the linear regime.
+    the normalised network has 0.68. And the paper takes the average singular value for the ratio of
+    activation variances from one layer to the next. That ratio is the mean *squared* singular
+    value, 1 and 1/3: the variance does not fall by a fifth a layer under the normalised
+    initialisation in the linear regime.
     """
     law = np.linspace(0, 2, 200_001)
     density = np.sqrt(4 - law**2) / math.pi

@@ -80,12 +80,12 @@ def test_narrow_layers_spread_the_lengths():
     """E[|h|⁴] / E[|h|²]² = (1 + 5/n)^L after L ReLU layers of n units: Σ 1/n decides, not L.
 
     Published: the fluctuations of lengths and gradients in a ReLU network at He's initialisation
-    are exponential in the sum of the layers' 1/n (Hanin 2018; Hanin & Rolnick 2018). Closed form:
-    a layer's output is √(2/n) |h| times b z, with z normal and b on half of the time, so the
-    squared norm is multiplied by independent factors of mean 1 and variance (4/n)(3/2 - 1/4) = 5/n.
+    are exponential in the sum of the layers' 1/n (Hanin 2018; Hanin & Rolnick 2018). Closed form: a
+    layer's output is √(2/n) |h| times b z, with z normal and b on half of the time, so the squared
+    norm is multiplied by independent factors of mean 1 and variance (4/n)(3/2 - 1/4) = 5/n.
     (Derived here; the papers' constants go with what they measure.) Measured: 100,000 networks in
-    two shapes of one Σ 1/n = 0.25, 4 layers of 16 and 20 of 80: 2.97 and 3.36 predicted, and
-    exp(5 Σ 1/n) = 3.49 for wide layers. Tolerance: four standard errors.
+    two shapes of one Σ 1/n = 0.25, 4 layers of 16 and 20 of 80: 2.97 and 3.36 predicted, and exp(5
+    Σ 1/n) = 3.49 for wide layers. Tolerance: four standard errors.
     """
     generator = torch.Generator().manual_seed(0)
     for widths in ((16,) * 4, (80,) * 20):

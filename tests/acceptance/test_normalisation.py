@@ -128,10 +128,10 @@ def test_gradients_explode_in_deep_batch_norm_networks(activation, batch, width,
     eq. 25 for ReLU, decreasing to π / (π - 1) as B → ∞, and (B - 2) / (B - 3) for a linear network
     (Yang et al. 2019, theorem 8; gradients flow through the batch statistics; the text of the
     submission was checked). Two inputs of a batch settle at the correlation c* = J(-1 / (B - 1))
-    (theorem 5). Measured: 30 layers, the 14 in the middle, 10 seeds (5 for the large batch).
-    Found: 1.455 for 1.473 (B = 256),
-    1.782 for 1.788 (ReLU, B = 8), 1.197 for 1.2 (linear, B = 8). Note that 1.467 is for the square: the norm grows by 1.21.
-    Tolerance: four standard errors over the seeds, and 10 / width for a finite width.
+    (theorem 5). Measured: 30 layers, the 14 in the middle, 10 seeds (5 for the large batch). Found:
+    1.455 for 1.473 (B = 256), 1.782 for 1.788 (ReLU, B = 8), 1.197 for 1.2 (linear, B = 8). Note
+    that 1.467 is for the square: the norm grows by 1.21. Tolerance: four standard errors over the
+    seeds, and 10 / width for a finite width.
     """
     count = 10 if batch < 100 else 5
     runs = [gradient_growth(activation, batch, width, 30, 8, seed) for seed in range(count)]

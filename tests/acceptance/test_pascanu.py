@@ -71,13 +71,13 @@ def test_large_singular_values_do_not_suffice_for_an_explosion():
 def test_the_eigenvalue_condition_is_false():
     """Deviation: with the largest *eigenvalue* below 1/γ, gradients of a tanh network can explode.
 
-    Published: section 2.1 of Pascanu et al. 2013 (in the arXiv text, 1211.5063) states the condition
-    for λ₁, the largest absolute eigenvalue of W_rec, while its proof bounds the 2-norm. A published
-    formal proof (a Lean library, read for this test) refutes the eigenvalue version by W = [[8, 8],
-    [-8, -8]], which is nilpotent, so that λ₁ = 0 < 1/γ, at the fixed point x* = (0, artanh 1/2),
-    where the Jacobian is [[8, 6], [-8, -6]] with eigenvalues 0 and 2. Measured: the norm over l
-    steps is 2^(l-1) times that of one step. Tolerance: float64 rounding, amplified 2^l-fold
-    through the unstable fixed point, hence 12 steps to 1e-6.
+    Published: section 2.1 of Pascanu et al. 2013 (in the arXiv text, 1211.5063) states the
+    condition for λ₁, the largest absolute eigenvalue of W_rec, while its proof bounds the 2-norm. A
+    published formal proof (a Lean library, read for this test) refutes the eigenvalue version by W
+    = [[8, 8], [-8, -8]], which is nilpotent, so that λ₁ = 0 < 1/γ, at the fixed point x* = (0,
+    artanh 1/2), where the Jacobian is [[8, 6], [-8, -6]] with eigenvalues 0 and 2. Measured: the
+    norm over l steps is 2^(l-1) times that of one step. Tolerance: float64 rounding, amplified
+    2^l-fold through the unstable fixed point, hence 12 steps to 1e-6.
     """
     weights = torch.tensor([[8.0, 8.0], [-8.0, -8.0]], dtype=torch.float64)
     assert torch.linalg.eigvals(weights).abs().max().item() < 1e-6

@@ -57,9 +57,7 @@ def pre_activations(model, x):
 
 def pair(correlation, q, seed):
     """Two inputs whose first pre-activations have about this correlation (no biases counted)."""
-    a, b = torch.randn(
-        2, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
-    )
+    a, b = torch.randn(2, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     b = b - a * (a @ b) / (a @ a)
     a, b = a / a.norm(), b / b.norm()
     second = correlation * a + math.sqrt(1 - correlation**2) * b
@@ -70,10 +68,10 @@ def test_the_critical_weights_of_tanh():
     """σ_w = 1 without biases; with biases above 1, σ_w² = 1.76 for σ_b² = 0.05.
 
     Published: the line χ = 1 parts order from chaos, and for tanh starts at (σ_w, σ_b) = (1, 0)
-    (Poole et al. 2016, figure 1; Schoenholz et al. 2017, figure 1). σ_w² = 1.76, σ_b² = 0.05 is
-    the critical point at which that line of work trains its networks. Figure numbers and 1.76 are
-    cited from memory: no stored source gives them. Oracle: χ by Gauss-Hermite quadrature at the
-    q of the iterated map, with no code of vglab's. Tolerance: 0.005, half the last digit printed.
+    (Poole et al. 2016, figure 1; Schoenholz et al. 2017, figure 1). σ_w² = 1.76, σ_b² = 0.05 is the
+    critical point at which that line of work trains its networks. Figure numbers and 1.76 are cited
+    from memory: no stored source gives them. Oracle: χ by Gauss-Hermite quadrature at the q of the
+    iterated map, with no code of vglab's. Tolerance: 0.005, half the last digit printed.
     """
     assert theory.critical_sigma_w("tanh", 0.0) == pytest.approx(1.0, abs=1e-6)
     sigma_b = math.sqrt(0.05)
@@ -133,9 +131,9 @@ def test_two_inputs_meet_in_order_and_part_in_chaos(sigma_w, sigma_b):
     Published: c = 1 is always a fixed point, stable where χ < 1; where χ > 1 a second one, c* < 1,
     attracts every pair of inputs (Poole et al. 2016). Measured: the correlation of two inputs that
     start at 0.5 and of two that start at 0.99, after 30 layers, 5 seeds; predicted by iterating the
-    two-dimensional Gaussian integral. Tolerance: a correlation of 400 units scatters by
-    √((1 - c²)² / 400), which deep layers do not average away: 0.04; over 5 seeds and both starts
-    0.015 and, for the bias of finite width, as much again. Found: 1.000 and 0.136 (for 0.122).
+    two-dimensional Gaussian integral. Tolerance: a correlation of 400 units scatters by √((1 - c²)²
+    / 400), which deep layers do not average away: 0.04; over 5 seeds and both starts 0.015 and, for
+    the bias of finite width, as much again. Found: 1.000 and 0.136 (for 0.122).
     """
     q = settled(lambda q: next_q(q, sigma_w, sigma_b), 1.0)
     expected = settled(lambda c: next_c(c, q, sigma_w, sigma_b), 0.5)
@@ -154,14 +152,15 @@ def test_two_inputs_meet_in_order_and_part_in_chaos(sigma_w, sigma_b):
 
 
 def test_the_depth_scale_of_correlations():
-    """ξ_c = -1 / ln χ in the ordered phase: layers over which two inputs lose what tells them apart.
+    """ξ_c = -1 / ln χ in the ordered phase: layers over which two inputs lose their difference.
 
-    Published: 1 - c falls like exp(-l / ξ_c), and in the ordered phase, where c* = 1, ξ_c equals the
-    gradient's depth scale (Schoenholz et al. 2017). Measured at σ_w = 1, σ_b = 0.3 (ξ = 2.8 layers):
-    the slope of ln(1 - c) over layers 8 to 28, 5 seeds. In the chaotic phase the decay towards c*
-    drowns in the scatter 1/√width before it can be timed; what is measured there is the other
-    published side: inputs that start close part, their squared distance growing by χ a layer. Found:
-    2.83 layers for 2.81 predicted, and 2.18 for 2.17. Tolerance: four standard errors over the seeds, and 3/width for the mean of a logarithm.
+    Published: 1 - c falls like exp(-l / ξ_c), and in the ordered phase, where c* = 1, ξ_c equals
+    the gradient's depth scale (Schoenholz et al. 2017). Measured at σ_w = 1, σ_b = 0.3 (ξ = 2.8
+    layers): the slope of ln(1 - c) over layers 8 to 28, 5 seeds. In the chaotic phase the decay
+    towards c* drowns in the scatter 1/√width before it can be timed; what is measured there is the
+    other published side: inputs that start close part, their squared distance growing by χ a layer.
+    Found: 2.83 layers for 2.81 predicted, and 2.18 for 2.17. Tolerance: four standard errors over
+    the seeds, and 3/width for the mean of a logarithm.
     """
     for sigma_w, layers, start in ((1.0, (8, 28), 0.5), (2.5, (1, 9), 1 - 1e-12)):
         q = settled(lambda q, s=sigma_w: next_q(q, s, 0.3), 1.0)

@@ -60,9 +60,9 @@ def test_the_learning_curve_of_every_mode():
 
     Published: eq. 12, for gradient flow on a network with one hidden layer, white inputs and
     decoupled balanced weights; the text was checked. Measured: gradient descent on 4 modes, 5
-    random tasks, the largest distance from the curve at any time. Tolerance: a step multiplies small
-    weights by 1 + ηs where the flow has e^{ηs}, so the curve comes late by the part ηs/2 of its
-    time ln(s/u₀) / 2s, which at the steepest slope (s/2 of the final strength) is a distance of
+    random tasks, the largest distance from the curve at any time. Tolerance: a step multiplies
+    small weights by 1 + ηs where the flow has e^{ηs}, so the curve comes late by the part ηs/2 of
+    its time ln(s/u₀) / 2s, which at the steepest slope (s/2 of the final strength) is a distance of
     ηs ln(s/u₀) / 8: 0.015 for s = 3, η = 0.005. Found 0.011, and half of it for half of η.
     """
     u0 = 1e-3
@@ -86,9 +86,9 @@ def test_half_learning_times_from_small_random_weights():
     learning comes a little later (figure 3; eq. 11: a time of ln(s/u₀) / (2s) to half the
     strength). Measured: weights of deviation 0.01, 5 seeds, time to half strength of the two
     strongest modes against eq. 11 with the seed's own u₀, the mode's initial weight, (a + b)² / 4
-    (only the sum of the two layers' weights grows). Tolerance: a tenth for the first
-    mode, which has no rival. The second has to wait while the first is learned; the paper's figure
-    3 (right) shows such delays. Found: up to a quarter; a third is allowed.
+    (only the sum of the two layers' weights grows). Tolerance: a tenth for the first mode, which
+    has no rival. The second has to wait while the first is learned; the paper's figure 3 (right)
+    shows such delays. Found: up to a quarter; a third is allowed.
     """
     for seed in SEEDS:
         generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,8 @@
-"""Published results, measured: SELU's fixed point (Klambauer 2017), born-dead networks (Lu 2019)."""
+"""Published results, measured: SELU's fixed point and networks born dead.
+
+Klambauer et al. 2017 (Self-normalizing neural networks); Lu et al. 2019 (Dying ReLU and
+initialization).
+"""
 
 import math
 
@@ -86,11 +90,11 @@ def test_selu_networks_normalise_themselves(start):
 
     Published: the fixed point of the tests above, for weights of variance 1/n (Klambauer et al.
     2017). Measured: inputs of variance 0.5 and 1.5, layers of 500 units, 5 seeds of 20 layers; the
-    pre-activations' variance by layer against the map iterated by quadrature. Tolerance: 500
-    units at 100 inputs leave a layer's variance a relative deviation of √(2/50,000) = 0.006, and
-    weights that all inputs share about 1/500; later layers forget it by 0.78 each, so it sums to at
-    most 0.007 / √(1 - 0.78²) = 0.011, and 0.005 over 5 seeds; four of these and 0.005 for the bias
-    of a finite width. Each network by itself ends within 0.1 of mean 0 and variance 1.
+    pre-activations' variance by layer against the map iterated by quadrature. Tolerance: 500 units
+    at 100 inputs leave a layer's variance a relative deviation of √(2/50,000) = 0.006, and weights
+    that all inputs share about 1/500; later layers forget it by 0.78 each, so it sums to at most
+    0.007 / √(1 - 0.78²) = 0.011, and 0.005 over 5 seeds; four of these and 0.005 for the bias of a
+    finite width. Each network by itself ends within 0.1 of mean 0 and variance 1.
     """
     expected, runs = [start], []
     for _ in range(19):
