@@ -29,7 +29,7 @@ ORDER = (
     "explain", "evaluate", "claims", "exercises", "plot",
 )  # fmt: skip
 MAY_IMPORT = {"matplotlib": {"plot"}, "shap": {"explain"}, "lime": {"explain"}}
-LAZY = ("matplotlib", "shap", "lime", "skimage", "sklearn", "pandas", "torchvision")
+LAZY = ("matplotlib", "shap", "lime", "skimage", "sklearn", "pandas", "torchvision", "tqdm.auto")
 OPTIONAL = {"IPython"}  # there wherever a notebook is
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = sorted(PACKAGE.glob("*.py"))

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
 from vglab import _checks, _fit_checks, _grid, _stacked
 from vglab._grid import DEFAULTS, Run
 from vglab.data import Dataset, check
@@ -172,6 +170,10 @@ def _everywhere(
     it left undone is tried again, at last one stack at a time, so that one which kills its worker
     takes no other with it.
     """
+    if progress:
+        from tqdm.auto import tqdm
+    else:  # the other one warns, in a notebook without widgets, as soon as it is imported
+        from tqdm import tqdm
     done: set[int] = set()
     lost: Exception | None = None
     with tqdm(total=len(stacks), desc="stacks", disable=not progress) as bar:
