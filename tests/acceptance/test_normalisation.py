@@ -32,12 +32,13 @@ def test_lsuv_gives_every_layer_unit_variance(activation):
     """LSUV: orthonormal weights, then each layer's output scaled to variance 1 on a batch.
 
     Published: algorithm 1 iterates per layer until the variance is within 0.1 of 1, whatever the
-    activation (Mishkin & Matas 2016, section 3). Ours divides once, which for one layer at a time
-    is exact: W/σ gives z/σ where there is no bias. Measured: 20 hidden layers and a convolutional
-    network on the digits, 5 seeds: on the batch, variance 1 to float32 rounding; on test images,
-    which the scheme has not seen, within a fifth (400 images of one source scatter by √(2/450) =
-    0.07 where they are independent, and layers share them). Orthonormal weights alone are not
-    enough: the last layer's variance is then far from 1 for every activation here.
+    activation (Mishkin & Matas 2016; the abstract was checked, the tolerance 0.1 is from memory).
+    Ours divides once, which for one layer at a time is exact: W/σ gives z/σ where there is no bias.
+    Measured: 20 hidden layers and a convolutional network on the digits, 5 seeds: on the batch,
+    variance 1 to float32 rounding; on test images, which the scheme has not seen, within a fifth
+    (400 images of one source scatter by √(2/450) = 0.07 where they are independent, and layers
+    share them). Orthonormal weights alone are not enough: the last layer's variance is then far
+    from 1 for every activation here.
     """
     digits = data.load("digits")
     batch = digits.x_train[:256]
@@ -60,12 +61,12 @@ def test_sigmoid_networks_learn_with_batch_norm():
     """A sigmoid network that stays at chance trains once its layers are batch-normalised.
 
     Published: three sigmoid layers of 100 units on MNIST, small Gaussian weights, reach a higher
-    test accuracy, sooner, with batch norm (Ioffe & Szegedy 2015, section 4.1, figure 1a); Inception
-    with sigmoids in place of ReLU never leaves chance without it (section 4.2.2). Section and
-    figure numbers are cited from memory. Measured: the same three layers and batches of 60 on the
-    digits, weights of deviation 0.1, SGD, 5 epochs, 5 seeds: 0.95 with batch norm, chance (0.10)
-    without; after one epoch 0.57 to 0.76. Tolerance: accuracies on 450 images scatter by 0.01 at
-    the end, by 0.08 after the first epoch; the bounds leave three times that.
+    test accuracy, sooner, with batch norm (Ioffe & Szegedy 2015, section 4.1, figure 1a; the text
+    was checked); Inception with sigmoids in place of ReLU never leaves chance without it (section
+    4.2.2, from memory). Measured: the same three layers and batches of 60 on the digits, weights of
+    deviation 0.1, SGD, 5 epochs, 5 seeds: 0.95 with batch norm, chance (0.10) without; after one
+    epoch 0.57 to 0.76. Tolerance: accuracies on 450 images scatter by 0.01 at the end, by 0.08
+    after the first epoch; the bounds leave three times that.
     """
     digits = data.load("digits", flatten=True)
     accuracy = {}
