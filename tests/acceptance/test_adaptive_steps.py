@@ -38,7 +38,7 @@ def test_the_first_step_has_one_size(optimizer, factor, scale):
     after one step it is (1 - α) g² (Tieleman & Hinton 2012; α = 0.99 is torch's default: 10 η).
     Adam corrects both running means for their start, section 3 of Kingma & Ba 2015, which leaves g
     / |g|. Measured: `fit` with one full batch, every weight whose gradient is above 1e-4, at
-    gradients that span four powers of ten; weights without gradient (the dark corners of the
+    gradients that differ more than a hundredfold; weights without gradient (the dark corners of the
     digits) do not move. Tolerance: ε = 1e-8 beside √(1 - α) |g| ≥ 1e-5, 1e-3, and float32 rounding
     of weights near 0.3 beside a step of 1e-3, 3e-5.
     """
