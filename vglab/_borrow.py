@@ -26,13 +26,13 @@ def flat(value: Any) -> Iterator[Tensor]:
 
 
 @contextmanager
-def borrowed(model: nn.Module) -> Iterator[None]:
+def borrowed(model: nn.Module, modules: list[nn.Module]) -> Iterator[None]:
     """Give back modes, buffers, attributes and random states, whatever happens."""
-    modules = list(model.modules())
     attributes = [(module, dict(module.__dict__)) for module in modules]
     buffers = [(module._buffers, dict(module._buffers)) for module in modules if module._buffers]
     values = [(b, b.clone()) for _, own in buffers for b in own.values() if b is not None]
-    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
+    parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+    devices = {p.device.index for p in parameters if p.device.type == "cuda"}
     others = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices):
@@ -43,8 +43,7 @@ def borrowed(model: nn.Module) -> Iterator[None]:
         random.setstate(others[0])
         np.random.set_state(others[1])
         for module, own in attributes:
-            for name in module.__dict__.keys() - own.keys():
-                del module.__dict__[name]
+            module.__dict__.clear()
             module.__dict__.update(own)
         for place, own in buffers:
             place.clear()

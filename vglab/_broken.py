@@ -17,14 +17,16 @@ from vglab._causes import (
     trunk,
     units_equal,
 )
-from vglab._watch import Layer, Pass, effective
+from vglab._watch import Layer, Pass
 
 FLAT = 1e-3
 """Where the root mean square residual is below this, there is little left to learn."""
 
 
 def invalid(seen: Pass, model: nn.Module) -> list[Cause]:
-    bad = [name for name, p in model.named_parameters() if _marked(seen) and not p.isfinite().all()]
+    if not _marked(seen):
+        return []
+    bad = [name for name, p in model.named_parameters() if not p.isfinite().all()]
     if bad:
         return [
             Cause(
@@ -199,7 +201,7 @@ def symmetric(seen: Pass) -> list[Cause]:
     twins = [
         layer
         for layer in seen.layers[:-1]
-        if not layer.skip and layer["weight"] > 0 and any(map(units_equal, effective(layer)))
+        if not layer.skip and layer["weight"] > 0 and any(map(units_equal, layer.effective))
     ]
     if not twins:
         return []

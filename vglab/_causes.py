@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vglab import theory
-from vglab._watch import Layer, Pass, effective
+from vglab._watch import Layer, Pass
 from vglab.models import ACTIVATIONS
 
 LIMIT = 1e3
@@ -101,7 +101,7 @@ def sigma_w(layer: Layer) -> float:
     """σ_w of the weights: their root mean square times the root of a unit's inputs."""
     if not isinstance(layer.module, nn.Linear | nn.modules.conv._ConvNd):
         return math.nan
-    weight = effective(layer)[0]
+    weight = layer.effective[0]
     fan_in = weight[0].numel()
     if isinstance(layer.module, nn.modules.conv._ConvNd) and layer.module.transposed:
         fan_in = weight.shape[0] * weight[0, 0].numel() // layer.module.groups

@@ -170,10 +170,9 @@ def module_kind(module: nn.Module) -> str:
     name = type(module).__name__
     if "Norm" in name:
         return "norm"
-    own = sum(parameter.ndim > 1 for parameter in module.parameters(recurse=False))
-    plain = type(module).__module__.startswith("torch.nn.")
-    if next(module.children(), None) is not None or own:
-        return ""
-    if plain:
+    if type(module).__module__.startswith("torch.nn."):
         return "activation" if name in ("Softsign", "Tanhshrink") else ""
+    own = [one for one in module._parameters.values() if one is not None]
+    if module._modules or any(parameter.ndim > 1 for parameter in own):
+        return ""
     return "activation"

@@ -1,10 +1,10 @@
 """One forward and one backward pass through a network, watched layer by layer."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from vglab._borrow import borrowed, flat, tracked
 from vglab._graph import Follower, Graph, module_kind
+from vglab._tally import SMALL, Tally, moments, norm, slopes
 
 SATURATED = 0.05
 """A unit is saturated where |φ'| is below this share of its largest value, as in `probe`."""
@@ -26,6 +27,8 @@ class Layer:
     module: nn.Module
     shape: tuple[int, ...]
     dtype: torch.dtype
+    weights: list[Tensor]  # matrices and kernels that are trained
+    effective: list[Tensor] = field(default_factory=list)  # what the layer multiplies by
     calls: list[list[Node]] = field(default_factory=list)
     follower: Follower | None = None
     skip: bool = False
@@ -36,11 +39,6 @@ class Layer:
 
     def __getitem__(self, quantity: str) -> float:
         return self.measured.get(quantity, float("nan"))
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """The matrices and kernels that are trained."""
-        return [parameter for parameter in self.module.parameters() if parameter.ndim > 1]
 
 
 @dataclass(eq=False)
@@ -55,17 +53,18 @@ class Pass:
 
 def watch(
     model: nn.Module,
+    modules: dict[str, nn.Module],
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
     objective: Callable[[Any], Tensor],
 ) -> Pass:
     """Run the model and its backward pass; leave the model as it was."""
     recorder = _Recorder()
-    with borrowed(model), torch.inference_mode(False), torch.enable_grad():
+    with borrowed(model, list(modules.values())), torch.inference_mode(False), torch.enable_grad():
         leaves: list[Tensor] = []
         arguments, keywords = tracked(arguments, leaves), tracked(keywords, leaves)
         try:
-            recorder.attach(model)
+            recorder.attach(modules)
             outputs = model(*arguments, **keywords)
             recorder.detach(recorder.handles)  # what the loss runs is not the model
             loss = objective(outputs)
@@ -76,17 +75,18 @@ def watch(
 
 
 class _Recorder:
-    """Hooks, and the numbers that they collect: scalars, read all at once in the end."""
+    """Hooks, and the numbers that they collect, read all at once in the end."""
 
     def __init__(self) -> None:
         self.layers: dict[nn.Module, Layer] = {}
         self.spans: dict[Node, tuple[Node, str, str]] = {}
-        self.found: list[tuple[Layer | None, str, int, Tensor]] = []
+        self.tally = Tally()
+        self.ones: dict[tuple[Any, ...], Tensor] = {}
         self.handles: list[Any] = []
         self.gradient_handles: list[Any] = []
 
-    def attach(self, model: nn.Module) -> None:
-        for name, module in model.named_modules():
+    def attach(self, modules: dict[str, nn.Module]) -> None:
+        for name, module in modules.items():
             if is_layer(module):
                 if isinstance(module, nn.RNNBase):
                     self.handles.append(module.register_forward_pre_hook(self._split_off_input))
@@ -107,10 +107,14 @@ class _Recorder:
             z = tensors[0].detach()
             layer = self.layers.get(module)
             if layer is None:
-                layer = Layer(name or type(module).__name__, module, tuple(z.shape), z.dtype)
+                weights = matrices(module)
+                layer = Layer(
+                    name or type(module).__name__, module, tuple(z.shape), z.dtype, weights
+                )
                 self.layers[module] = layer
-                self._note(layer, "size", _norm(z))  # now: what runs in place overwrites z
-                self._note(layer, "mean", z.mean(dtype=torch.float64))
+                # A copy: what runs in place overwrites z.
+                kept = z.clone() if z.numel() <= SMALL else z
+                self.tally.add((layer, ("size", "mean"), 0), moments, kept)
             layer.calls.append([one.grad_fn for one in tensors if one.grad_fn is not None])
 
         return hook
@@ -141,16 +145,14 @@ class _Recorder:
             if layer is None:
                 return
             if sizes is not None:
-                norms = torch.stack([_norm(part) for part in gradient.split(sizes)])
+                norms = torch.cat([norm(part[None]) for part in gradient.split(sizes)])[:, 0]
             else:
                 time = 1 if batch_first and gradient.ndim == 3 else 0
-                rest = [axis for axis in range(gradient.ndim) if axis != time]
-                norms = torch.linalg.vector_norm(gradient, dim=rest, dtype=torch.float64)
-            if bidirectional:  # to step t it is as far as from the nearer end
+                norms = norm(gradient.movedim(time, 0))[:, 0]
+            if bidirectional:  # a step is as far away as the nearer end
                 half = (len(norms) + 1) // 2
-                norms = torch.maximum(norms, norms.flip(0))[:half].flip(0)
-            for one in norms:
-                self._note(layer, "step", one)
+                norms = torch.maximum(norms, norms.flip(0))[:half]
+            layer.profile = norms.tolist()
 
         self.gradient_handles.append(x.register_hook(steps))
         first = inputs[0]._replace(data=x) if packed else x
@@ -163,9 +165,8 @@ class _Recorder:
         trained = [w for one in layers for w in one.weights if w.requires_grad]
         weights = list({id(w): w for w in trained}.values())
         ends = [one for one in flat(outputs) if one.is_floating_point()]
-        self._note(None, "loss", loss.detach().double())
         for one in ends:
-            self._note(None, "output", _norm(one.detach()))
+            self.tally.add((None, ("output",), 0), norm, one.detach())
         cut = False
         if root is not None:
             graph = Graph(root)
@@ -181,12 +182,13 @@ class _Recorder:
             for layer in layers:
                 for weight in layer.weights:
                     if id(weight) in found:
-                        self._note(layer, "weight_gradient", _norm(found[id(weight)]))
+                        key = layer, ("weight_gradient",), 0
+                        self.tally.add(key, norm, found[id(weight)])
         for layer in layers:
-            for weight in effective(layer):
-                self._note(layer, "weight", _norm(weight))
-        numbers = self._read(layers)
-        return Pass(layers, numbers, cut)
+            layer.effective = effective(layer.module)
+            for weight in layer.effective:
+                self.tally.add((layer, ("weight",), 0), norm, weight)
+        return Pass(layers, {"loss": loss.item(), **self._read()}, cut)
 
     def _look(self, graph: Graph, layers: list[Layer], leaves: list[Tensor]) -> None:
         """Find what follows each layer, and hook the nodes that carry its gradients."""
@@ -215,47 +217,39 @@ class _Recorder:
         """Measure φ', which the activation's own node gives for a gradient of ones."""
         node: Any = follower.after
         one = node._input_metadata[0]
+        kind = tuple(one.shape), one.dtype, one.device
+        if kind not in self.ones:
+            self.ones[kind] = torch.ones(one.shape, dtype=one.dtype, device=one.device)
         try:
-            slope = node(torch.ones(one.shape, dtype=one.dtype, device=one.device))
+            slope = node(self.ones[kind])
         except RuntimeError:  # saved values changed in place: the backward pass will say so
             return
         slope = (slope[0] if isinstance(slope, tuple) else slope).detach()
-        size = slope.abs()
-        largest = follower.slope or 1.0
-        self._note(layer, "saturated", (size < SATURATED * largest).double().mean())
-        self._note(layer, "slope", _norm(slope) / slope.numel() ** 0.5)
         axis = 1 if isinstance(layer.module, nn.modules.conv._ConvNd) else slope.ndim - 1
-        rest = [each for each in range(slope.ndim) if each != axis]
-        dead = (size.amax(rest) if rest else size) == 0
-        self._note(layer, "dead", dead.double().mean())
+        key = layer, ("saturated", "slope", "dead"), 0
+        self.tally.add(key, slopes, slope, axis, SATURATED * (follower.slope or 1.0))
 
     def _hook(self, node: Node, layer: Layer | None, quantity: str, call: int) -> None:
+        key = layer, (quantity,), call
+
         def hook(gradients: tuple[Tensor | None, ...]) -> None:
             for gradient in gradients:
                 if gradient is not None:
-                    self.found.append((layer, quantity, call, _norm(gradient)))
+                    self.tally.add(key, norm, gradient)
 
         self.gradient_handles.append(node.register_prehook(hook))
 
-    def _note(self, layer: Layer | None, quantity: str, value: Tensor) -> None:
-        self.found.append((layer, quantity, 0, value))
-
-    def _read(self, layers: list[Layer]) -> dict[str, float]:
-        values = torch.stack([value.detach().cpu() for *_, value in self.found]).tolist()
+    def _read(self) -> dict[str, float]:
         ends: dict[str, float] = {}
         calls: dict[Layer, dict[int, float]] = {}
-        for (layer, quantity, call, _), value in zip(self.found, values, strict=True):
-            if quantity == "step" and layer is not None:
-                layer.profile.append(value)
-                continue
+        for (layer, quantities, call), numbers in self.tally.read():
             place = ends if layer is None else layer.measured
-            if quantity in _SUMMED:
-                place[quantity] = np.hypot(place.get(quantity, 0.0), value).item()
-            else:
-                place[quantity] = value
-            if quantity == "delta" and layer is not None and len(layer.calls) > 1:
+            for quantity, value in zip(quantities, numbers, strict=True):
+                before = place.get(quantity, 0.0) if quantity in _SUMMED else 0.0
+                place[quantity] = math.hypot(before, value) if before else value
+            if quantities == ("delta",) and len(layer.calls) > 1:
                 seen = calls.setdefault(layer, {})
-                seen[call] = np.hypot(seen.get(call, 0.0), value).item()
+                seen[call] = math.hypot(seen.get(call, 0.0), numbers[0])
         for layer, seen in calls.items():
             layer.profile = layer.profile or [seen[call] for call in sorted(seen)]
         return ends
@@ -268,27 +262,26 @@ def is_layer(module: nn.Module) -> bool:
     """Linear, convolutional, recurrent, or anything else with a matrix of weights of its own."""
     if isinstance(module, _OWN | nn.MultiheadAttention):
         return True
-    if any(True for _ in module.children()):
+    if module._modules or "Norm" in type(module).__name__:
         return False
-    return "Norm" not in type(module).__name__ and any(
-        sum(size > 1 for size in parameter.shape) > 1
-        for parameter in module.parameters(recurse=False)
-    )
+    return any(sum(size > 1 for size in weight.shape) > 1 for weight in matrices(module))
 
 
-def effective(layer: Layer) -> list[Tensor]:
-    """The weights that the layer multiplies by, also where they are computed from others."""
+def matrices(module: nn.Module) -> list[Tensor]:
+    """Parameters of two or more dimensions; also those behind a weight that is computed."""
+    own = module.parameters() if module._modules else module._parameters.values()
+    return [parameter for parameter in own if parameter is not None and parameter.ndim > 1]
+
+
+def effective(module: nn.Module) -> list[Tensor]:
+    """The weights that a layer multiplies by, also where they are computed from others."""
+    if isinstance(own := module._parameters.get("weight"), Tensor):
+        return [own.detach()]
     with torch.no_grad():
-        weight = getattr(layer.module, "weight", None)
-        return [weight.detach()] if isinstance(weight, Tensor) else layer.weights
+        weight = getattr(module, "weight", None)
+        return [weight.detach()] if isinstance(weight, Tensor) else matrices(module)
 
 
 def _is_leaf_of(node: Any, leaves: list[Tensor]) -> bool:
     variable = getattr(node, "variable", None)
     return variable is not None and any(variable is leaf for leaf in leaves)
-
-
-def _norm(values: Tensor) -> Tensor:
-    # In float64, where the squares neither under- nor overflow.
-    norm: Tensor = torch.linalg.vector_norm(values, dtype=torch.float64)
-    return norm

@@ -3,7 +3,8 @@
 import html
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional
 from vglab._borrow import flat
 from vglab._causes import Cause, Remedy, activation_of, critical, norm_of, sigma_w
 from vglab._verdict import judge
-from vglab._watch import Layer, Pass, is_layer, watch
+from vglab._watch import Layer, Pass, is_layer, matrices, watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +40,6 @@ class Diagnosis:
         time decides: at the first time step over that at the last.
     along
         "layers" or "time steps": along which of them the gradient changes more.
-    layers
-        One row for each layer, input side first.
     causes
         Reasons, the most important first; also of a healthy network, where there is something to
         know.
@@ -48,16 +47,26 @@ class Diagnosis:
         What to change, the most promising first.
     loss
         The loss on the batch.
+    rows
+        What `layers` is made of.
     """
 
     verdict: str
     rate: float
     ratio: float
     along: str
-    layers: "pd.DataFrame"
     causes: tuple[Cause, ...]
     remedies: tuple[Remedy, ...]
     loss: float
+    rows: dict[str, dict[str, Any]] = field(repr=False)
+
+    @cached_property
+    def layers(self) -> "pd.DataFrame":
+        """One row for each layer that ran, input side first."""
+        import pandas as pd
+
+        frame = pd.DataFrame.from_dict(self.rows, orient="index")
+        return frame.rename_axis("layer")
 
     def __str__(self) -> str:
         lines = [self._headline()]
@@ -74,13 +83,13 @@ class Diagnosis:
 
     def _headline(self) -> str:
         if math.isnan(self.rate):
-            return f"{self.verdict} (loss {self.loss:.3g}, {len(self.layers)} layers)"
+            return f"{self.verdict} (loss {self.loss:.3g}, {len(self.rows)} layers)"
         step = self.along.removesuffix("s")
         first = "first layer" if self.along == "layers" else "first step"
         return (
             f"{self.verdict}: going back, the gradient changes by {self.rate:.3g} per {step}; at "
             f"the {first} it is {self.ratio:.2g} of that at the last "
-            f"(loss {self.loss:.3g}, {len(self.layers)} layers)"
+            f"(loss {self.loss:.3g}, {len(self.rows)} layers)"
         )
 
     def _repr_html_(self) -> str:
@@ -96,7 +105,7 @@ class Diagnosis:
         if rows:
             head = "<tr><th>change</th><th>expect</th><th>source</th></tr>"
             parts.append(f"<table>{head}{rows}</table>")
-        parts.append(f"<details><summary>{len(self.layers)} layers</summary>{table}</details>")
+        parts.append(f"<details><summary>{len(self.rows)} layers</summary>{table}</details>")
         return f'<div class="vglab-diagnosis">{"".join(parts)}</div>'
 
     def plot(self, *, ax: Any = None) -> Any:
@@ -156,10 +165,11 @@ def diagnose(
         No Module, no layer, all weights frozen, no default loss for these outputs and targets, a
         loss that is no scalar or has no graph. What the model raises, it raises here too.
     """
-    arguments, keywords = _arguments(model, inputs)
+    modules = _modules(model)
+    arguments, keywords = _arguments(inputs)
     objective = _objective(targets, loss)
     try:
-        seen = watch(model, arguments, keywords, objective)
+        seen = watch(model, modules, arguments, keywords, objective)
     except Exception as error:
         shapes = ", ".join(f"{str(x.dtype)[6:]} {[*x.shape]}" for x in flat(inputs))
         error.add_note(f"while diagnose ran the model in training mode on inputs {shapes}")
@@ -173,26 +183,32 @@ def diagnose(
         judgement.rate,
         judgement.ratio,
         judgement.along,
-        _frame(seen),
         judgement.causes,
         judgement.remedies,
         seen.ends["loss"],
+        {layer.name: _row(layer) for layer in seen.layers},
     )
 
 
-def _arguments(model: object, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _modules(model: object) -> dict[str, nn.Module]:
+    """Every module by its name, where there are layers that can be watched and trained."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError("a ScriptModule cannot be watched: give the Module that it was made from")
-    lazy = [n for n, p in model.named_parameters() if nn.parameter.is_lazy(p)]
-    if lazy:
-        raise ValueError(f"{lazy[0]} has no values yet: run one batch through the model first")
-    own = [module for module in model.modules() if is_layer(module)]
+    modules = dict(model.named_modules())
+    for name, module in modules.items():
+        if any(map(nn.parameter.is_lazy, module._parameters.values())):
+            raise ValueError(f"{name} has no values yet: run one batch through the model first")
+    own = [module for module in modules.values() if is_layer(module)]
     if not own:
         raise ValueError(f"{_name(model)} has no linear, convolutional or recurrent layer")
-    if not any(p.requires_grad for module in own for p in module.parameters() if p.ndim > 1):
+    if not any(weight.requires_grad for module in own for weight in matrices(module)):
         raise ValueError("every layer is frozen (requires_grad=False): there is nothing to train")
+    return modules
+
+
+def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(inputs, dict):
         return (), inputs
     given = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -251,16 +267,6 @@ def _describe_ends(seen: Pass, inputs: Any) -> None:
     if real:
         total = sum(float(x.double().square().sum()) for x in real)
         seen.ends["input_size"] = math.sqrt(total / max(1, sum(x.numel() for x in real)))
-
-
-def _frame(seen: Pass) -> "pd.DataFrame":
-    import pandas as pd
-
-    frame = pd.DataFrame(
-        [_row(layer) for layer in seen.layers],
-        index=pd.Index([layer.name for layer in seen.layers], name="layer"),
-    )
-    return frame
 
 
 def _row(layer: Layer) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""Numbers of many tensors at little cost: those of one shape are stacked and measured at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SMALL = 1 << 16
+"""Tensors of up to so many values wait for others of their shape; larger ones would fill memory."""
+
+_Measure = Callable[..., Tensor]
+
+
+class Tally:
+    """Collects tensors, and gives the numbers of each under the key that it came with."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[Any, ...], list[tuple[Any, Tensor]]] = {}
+        self._done: list[tuple[list[Any], Tensor]] = []
+
+    def add(self, key: Any, measure: _Measure, values: Tensor, *options: Any) -> None:
+        """Measure ``values`` now, or later with others: they must not change meanwhile."""
+        if values.numel() > SMALL:
+            self._done.append(([key], measure(values[None], *options)))
+            return
+        group = measure, values.shape, values.dtype, values.device, options
+        self._waiting.setdefault(group, []).append((key, values))
+
+    def read(self) -> list[tuple[Any, list[float]]]:
+        """Every key with its numbers, in the order in which the keys of a shape came."""
+        for (measure, *_, options), pairs in self._waiting.items():
+            keys, tensors = zip(*pairs, strict=True)
+            self._done.append((list(keys), measure(torch.stack(tensors), *options)))
+        self._waiting.clear()
+        rows = [(keys, numbers.tolist()) for keys, numbers in self._done]
+        return [pair for keys, numbers in rows for pair in zip(keys, numbers, strict=True)]
+
+
+# Each takes tensors [n, ...] and gives numbers [n, k]; in float64, where no square of a float32
+# under- or overflows.
+
+
+def norm(values: Tensor) -> Tensor:
+    """Euclidean norms."""
+    found: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64)
+    return found[:, None]
+
+
+def moments(values: Tensor) -> Tensor:
+    """Euclidean norms and means."""
+    mean = values.flatten(1).mean(1, dtype=torch.float64)
+    return torch.cat([norm(values), mean[:, None]], 1)
+
+
+def slopes(values: Tensor, axis: int, flat: float) -> Tensor:
+    """Share of slopes below ``flat``, their root mean square, share of units that have none.
+
+    Units lie along ``axis`` of each tensor.
+    """
+    size = values.abs()
+    count = size[0].numel()
+    saturated = (size < flat).flatten(1).sum(1) / count
+    rest = [each for each in range(1, size.ndim) if each != axis + 1]
+    dead = ((size.amax(rest) if rest else size) == 0).flatten(1).double().mean(1)
+    rms = norm(values)[:, 0] / count**0.5
+    return torch.stack([saturated.double(), rms, dead], 1)
