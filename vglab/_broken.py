@@ -155,14 +155,14 @@ def gone(seen: Pass) -> list[Cause]:
         return [saturated_output(rows[k])]
     here, above = rows[k], rows[k + 1]
     if above["weight"] == 0:
-        if above["weight_gradient"] > 0:
-            return []  # it opens at the first step, as zero-initialised outputs do
         zero = [layer for layer in seen.layers if layer["weight"] == 0]
+        if zero == [above] and above["weight_gradient"] > 0:
+            return []  # it opens at the first step, as zero-initialised outputs do
         return [
             Cause(
                 "zero_weights",
                 f"all weights of {brief(names(zero))} are zero: nothing "
-                "passes, and their own gradients are zero too",
+                "passes them, forward or backward",
                 {},
                 names(zero),
             )

@@ -66,8 +66,8 @@ def initialize(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy
         for key, value in arguments.items()
     )
     effect = f"factor per layer {rate:.2g} → {after:.2g}"
-    if cause.kind in ("dead_units", "zero_weights", "symmetric", "invalid_parameters"):
-        effect = f"every unit gets a gradient of its own; factor per layer → {after:.2g}"
+    if math.isnan(rate) or cause.kind in ("dead_units", "zero_weights", "symmetric"):
+        effect = f"every unit gets a finite gradient of its own; factor per layer → {after:.2g}"
     return [
         Remedy(
             "initialize",
@@ -235,9 +235,10 @@ _FOR: dict[str, Callable[..., list[Remedy]]] = {
     "unexplained": normalise,
     "norm_without_skip": skip,
     "recurrent_loop": recurrent,
+    "repeated_layer": initialize,
     "underflow": precision,
     "large_inputs": standardize,
-    "overflow": normalise,
+    "overflow": initialize,
     "invalid_inputs": _plain(
         "clean_inputs",
         "remove the examples with NaN or infinity, or fill the gaps",

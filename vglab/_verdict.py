@@ -115,7 +115,14 @@ def _recurrent(layer: Layer, rate: float) -> Cause:
         radius = torch.linalg.eigvals(weight.detach().float()).abs().max().item()
         evidence["spectral_radius"] = radius
         statement += f"; the spectral radius of its recurrent weights is {radius:.3g}"
-    return Cause("recurrent_loop", statement, evidence, (layer.name,), math.log(rate) * steps)
+    own = not isinstance(layer.module, nn.RNNBase | nn.RNNCellBase)
+    return Cause(
+        "repeated_layer" if own else "recurrent_loop",
+        statement,
+        evidence,
+        (layer.name,),
+        math.log(rate) * steps,
+    )
 
 
 def _unexplained(seen: Pass) -> Cause:

@@ -65,8 +65,7 @@ class Diagnosis:
         """One row for each layer that ran, input side first."""
         import pandas as pd
 
-        frame = pd.DataFrame.from_dict(self.rows, orient="index")
-        return frame.rename_axis("layer")
+        return pd.DataFrame.from_dict(self.rows, orient="index").rename_axis("layer")
 
     def __str__(self) -> str:
         lines = [self._headline()]
@@ -263,10 +262,15 @@ def default_loss(outputs: Any, targets: Any) -> Tensor:
 
 
 def _describe_ends(seen: Pass, inputs: Any) -> None:
-    real = [x for x in flat(inputs) if x.is_floating_point()]
+    """Add the inputs' root mean square, and how far the outputs are from where the loss is flat."""
+    given = list(flat(inputs))
+    real = [x for x in given if x.is_floating_point()]
     if real:
-        total = sum(float(x.double().square().sum()) for x in real)
-        seen.ends["input_size"] = math.sqrt(total / max(1, sum(x.numel() for x in real)))
+        square = sum(float(x.double().square().sum()) for x in real)
+        seen.ends["input_size"] = math.sqrt(square / max(1, sum(x.numel() for x in real)))
+    if "output_gradient" in seen.ends:
+        examples = given[0].shape[0] if given[0].ndim else 1
+        seen.ends["residual"] = seen.ends["output_gradient"] * math.sqrt(examples)
 
 
 def _row(layer: Layer) -> dict[str, Any]:
