@@ -48,8 +48,8 @@ run-notebooks: $(READY)  ## run every chapter again and compare with what is sto
 site-test: $(READY)  ## test the website that `make book` built
 	$(RUN) pytest tests/book/test_site.py
 
-benchmark: $(READY)  ## how fast is `fit` beside the loops that one would write instead?
-	$(RUN) pip install --quiet --requirement benchmarks/requirements.txt && $(BIN)/python benchmarks/fit.py
+benchmark: $(READY)  ## how fast is `fit` beside other loops, and what does `diagnose` cost?
+	$(RUN) pip install --quiet --requirement benchmarks/requirements.txt && $(BIN)/python benchmarks/fit.py && $(BIN)/python benchmarks/diagnose.py
 
 colab:  ## test the last commit under the versions that Colab has
 	$(PYTHON) constraints/colab.py run

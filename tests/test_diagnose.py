@@ -382,6 +382,7 @@ def test_several_inputs_and_kinds_of_loss():
         ((nn.ReLU(), torch.ones(2, 2), None), ValueError, "no linear, convolutional or recurrent"),
         ((nn.LazyLinear(3), torch.ones(2, 2), None), ValueError, "run one batch through"),
         ((nn.Linear(2, 2), [[1.0, 2.0]], None), TypeError, "inputs must be a tensor"),
+        ((nn.Linear(2, 2), torch.ones(0, 2), None), ValueError, "inputs are empty"),
         ((nn.Linear(2, 2), torch.ones(2, 2), [0, 1]), TypeError, "give loss=lambda"),
         ((nn.Linear(2, 2).requires_grad_(False), torch.ones(2, 2), None), ValueError, "frozen"),
         ((nn.LSTM(2, 2), torch.ones(2, 2), torch.ones(2, 2)), TypeError, "got tuple and Tensor"),
@@ -416,6 +417,22 @@ def test_saturated_output_unresponsive_and_flat_losses():
     # Targets that are nearly met: small gradients, but no vanishing ones.
     found = diagnose(model, x, fitted + 1e-5)
     assert (found.verdict, found.causes[0].kind) == ("healthy", "flat_loss")
+
+
+def test_inputs_that_are_too_large_are_to_be_standardised():
+    model, x, y = mlp(3, "tanh")
+    found = diagnose(model, 1e7 * x, y)
+    assert found.verdict == "dead" and found.causes[0].layers == ("hidden.0.0",)
+    assert found.remedies[0].kind == "standardize_inputs"
+    assert diagnose(model, x, y).verdict == "healthy"
+
+
+def test_an_output_that_starts_at_zero_is_healthy():
+    model, x, y = mlp(3, "relu", "he")
+    nn.init.zeros_(model.output.weight)
+    found = diagnose(model, x, y)
+    assert (found.verdict, found.causes[0].kind) == ("healthy", "zero_start")
+    assert learns(model, x, y)
 
 
 def test_detached_layers_are_named():

@@ -111,7 +111,8 @@ def saturation(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy
     first = seen.layers[0]
     if cause.layers == (first.name,) and seen.ends.get("input_size", 1.0) > 5:
         return standardize(cause, seen, rate, along)
-    return [*initialize(cause, seen, rate, along), *normalise(cause, seen, rate, along)]
+    found = initialize(cause, seen, rate, along)
+    return found if cause.kind == "dead_units" else [*found, *normalise(cause, seen, rate, along)]
 
 
 def standardize(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy]:
@@ -227,7 +228,7 @@ _FOR: dict[str, Callable[..., list[Remedy]]] = {
     "weight_scale": initialize,
     "small_slope": replace_activation,
     "saturation": saturation,
-    "dead_units": initialize,
+    "dead_units": saturation,
     "zero_weights": initialize,
     "symmetric": initialize,
     "invalid_parameters": initialize,

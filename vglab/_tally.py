@@ -1,5 +1,6 @@
 """Numbers of many tensors at little cost: those of one shape are stacked and measured at once."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,9 @@ from torch import Tensor
 
 SMALL = 1 << 16
 """Tensors of up to so many values wait for others of their shape; larger ones would fill memory."""
+
+STACK = 1 << 17
+"""Values stacked at once: few enough to stay in the processor's cache."""
 
 _Measure = Callable[..., Tensor]
 
@@ -29,9 +33,11 @@ class Tally:
 
     def read(self) -> list[tuple[Any, list[float]]]:
         """Every key with its numbers, in the order in which the keys of a shape came."""
-        for (measure, *_, options), pairs in self._waiting.items():
-            keys, tensors = zip(*pairs, strict=True)
-            self._done.append((list(keys), measure(torch.stack(tensors), *options)))
+        for (measure, shape, *_, options), pairs in self._waiting.items():
+            together = max(1, STACK // max(1, math.prod(shape)))
+            for i in range(0, len(pairs), together):
+                keys, tensors = zip(*pairs[i : i + together], strict=True)
+                self._done.append((list(keys), measure(torch.stack(tensors), *options)))
         self._waiting.clear()
         rows = [(keys, numbers.tolist()) for keys, numbers in self._done]
         return [pair for keys, numbers in rows for pair in zip(keys, numbers, strict=True)]

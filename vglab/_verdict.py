@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vglab._broken import FLAT, gone, invalid, saturated_output, symmetric
-from vglab._causes import LIMIT, Cause, Remedy, depth_causes, slope, trunk
+from vglab._causes import LIMIT, Cause, Remedy, brief, depth_causes, names, slope, trunk
 from vglab._remedies import remedies
 from vglab._watch import Layer, Pass
 
@@ -153,4 +153,11 @@ def _notes(seen: Pass) -> list[Cause]:
                 {"loss": seen.ends["loss"], "residual": residual},
             )
         )
+    closed = [layer for layer in trunk(seen) if layer["weight"] == 0]
+    if closed:
+        statement = (
+            f"the weights of {brief(names(closed))} are zero: the layers before it get their "
+            "first gradient after the first step"
+        )
+        notes.append(Cause("zero_start", statement, {}, names(closed)))
     return notes

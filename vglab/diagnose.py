@@ -203,11 +203,13 @@ def _modules(model: object) -> dict[str, nn.Module]:
     if not own:
         raise ValueError(f"{_name(model)} has no linear, convolutional or recurrent layer")
     if not any(weight.requires_grad for module in own for weight in matrices(module)):
-        raise ValueError("every layer is frozen (requires_grad=False): there is nothing to train")
+        raise ValueError("every layer is frozen (requires_grad=False): nothing can be trained")
     return modules
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if any(x.numel() == 0 for x in flat(inputs)):
+        raise ValueError("the inputs are empty: give a batch of some examples")
     if isinstance(inputs, dict):
         return (), inputs
     given = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -264,13 +266,11 @@ def default_loss(outputs: Any, targets: Any) -> Tensor:
 def _describe_ends(seen: Pass, inputs: Any) -> None:
     """Add the inputs' root mean square, and how far the outputs are from where the loss is flat."""
     given = list(flat(inputs))
-    real = [x for x in given if x.is_floating_point()]
-    if real:
+    if real := [x for x in given if x.is_floating_point()]:
         square = sum(float(x.double().square().sum()) for x in real)
-        seen.ends["input_size"] = math.sqrt(square / max(1, sum(x.numel() for x in real)))
+        seen.ends["input_size"] = math.sqrt(square / sum(x.numel() for x in real))
     if "output_gradient" in seen.ends:
-        examples = given[0].shape[0] if given[0].ndim else 1
-        seen.ends["residual"] = seen.ends["output_gradient"] * math.sqrt(examples)
+        seen.ends["residual"] = seen.ends["output_gradient"] * math.sqrt(len(given[0]))
 
 
 def _row(layer: Layer) -> dict[str, Any]:

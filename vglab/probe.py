@@ -250,7 +250,7 @@ class Probe:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             if self._pending is not None and inputs:
                 z = inputs[0].detach()
-                saturated = ((z <= low) | (z >= high)).double().mean()
+                saturated = ((z <= low) | (z >= high)).sum().double() / z.numel()
                 self._pending = (*self._pending[:2], saturated)
 
         return hook
