@@ -43,7 +43,7 @@ check-notebooks: $(READY)  ## is every notebook what its text gives?
 
 run-notebooks: export IPYTHONDIR = $(CURDIR)/book/_tools/ipython
 run-notebooks: $(READY)  ## run every chapter again and compare with what is stored
-	$(RUN) pytest $(NBVAL) --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=book/_tools/nbval-sanitize.cfg -n 2 --dist loadscope book
+	$(RUN) pytest $(NBVAL) --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=book/_tools/nbval-sanitize.cfg -n 2 --dist loadscope book
 
 site-test: $(READY)  ## test the website that `make book` built
 	$(RUN) pytest tests/book/test_site.py

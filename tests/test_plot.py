@@ -255,6 +255,83 @@ def test_heatmap_of_another_shape():
     assert plt.get_fignums() == []
 
 
+# trainability
+
+MAP = dict(depths=[2, 4, 6], sigma_w=[0.5, 1.0, 1.5, 2.0], title="Where networks learn")
+
+
+def test_trainability_puts_every_value_at_its_depth_and_weights():
+    accuracy = torch.arange(12.0).view(3, 4) / 12
+    ax = plot.trainability(accuracy, boundary=("predicted", [3.0, math.inf, 6.0, 2.0]), **MAP)
+    (image,) = ax.get_images()
+    np.testing.assert_array_equal(image.get_array(), accuracy)
+    left, right, bottom, top = image.get_extent()
+    for i, depth in enumerate(MAP["depths"]):
+        assert bottom + (i + 0.5) * (top - bottom) / 3 == pytest.approx(depth)
+    for j, size in enumerate(MAP["sigma_w"]):
+        assert left + (j + 0.5) * (right - left) / 4 == pytest.approx(size)
+    assert image.origin == "lower" and image.get_clim() == (0, 1)
+    for line in ax.get_lines():
+        np.testing.assert_array_equal(line.get_xydata()[:, 1], [3.0, math.inf, 6.0, 2.0])
+    assert legend(ax) == ["predicted"] and ax.get_ylim() == (bottom, top)
+
+
+def test_trainability_keeps_what_lies_on_the_map_in_dark_mode():
+    ax = plot.trainability(np.zeros((3, 4)), boundary=("predicted", [1, 2, 3, 4]), **MAP)
+    fixed = {"#fefefe", "#010101"}
+    assert colors_of(ax.figure) <= PALETTE | fixed
+    assert {to_hex(line.get_color()) for line in ax.get_lines()} == fixed
+
+
+def test_trainability_of_another_shape():
+    with pytest.raises(ValueError, match=r"accuracy must be \[3, 4\] for these .*, got \[4, 3\]"):
+        plot.trainability(np.zeros((4, 3)), boundary=("", [0] * 4), **MAP)
+    assert plt.get_fignums() == []
+
+
+# effects
+
+
+def test_effects_draw_medians_and_ranges_under_their_names():
+    runs = np.random.default_rng(0).normal(size=(5, 3))
+    ax = plot.effects({"five seeds": runs, "one": torch.tensor([1.0, -2.0, 0.5])},
+                      names=["a", "b", "c"], title="t", xlabel="x")  # fmt: skip
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert words(ax) == dict(title="t", xlabel="x", ylabel="")
+    assert legend(ax) == ["five seeds", "one"]
+    zero, five, one = ax.get_lines()
+    assert set(zero.get_xdata()) == {0}
+    np.testing.assert_allclose(five.get_xdata(), np.sort(runs, axis=0)[2])  # the third of five
+    np.testing.assert_array_equal(one.get_xdata(), [1, -2, 0.5])
+    assert five.get_marker() != one.get_marker() and five.get_color() != one.get_color()
+    for line in (five, one):  # each at its name, the first on top, side by side
+        assert [round(y) for y in line.get_ydata()] == [0, 1, 2]
+    assert (np.asarray(five.get_ydata()) < np.asarray(one.get_ydata())).all()
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    (ranges,) = ax.collections  # only where there are seeds
+    for (start, end), values, y in zip(
+        ranges.get_segments(), runs.T, five.get_ydata(), strict=True
+    ):
+        np.testing.assert_allclose(start, [values.min(), y])
+        np.testing.assert_allclose(end, [values.max(), y])
+    assert colors_of(ax.figure) <= PALETTE
+
+
+def test_one_kind_of_effect_needs_no_legend():
+    assert plot.effects({"a": [1.0, 2.0]}, names="xy", title="t", xlabel="x").get_legend() is None
+
+
+def test_effects_that_cannot_be_drawn():
+    words = dict(title="t", xlabel="x")
+    with pytest.raises(ValueError, match="'a' has 3 effects, but there are 2 names"):
+        plot.effects({"a": [1.0, 2.0, 3.0]}, names="xy", **words)
+    with pytest.raises(ValueError, match="1 to 4 kinds can be told apart, got 5"):
+        plot.effects({str(i): [0.0] for i in range(5)}, names="x", **words)
+    with pytest.raises(ValueError, match="got 0"):
+        plot.effects({}, names="x", **words)
+    assert plt.get_fignums() == []
+
+
 # images
 
 

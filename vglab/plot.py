@@ -158,6 +158,82 @@ def heatmap(
     return ax
 
 
+def trainability(
+    accuracy: ArrayLike,
+    *,
+    depths: Sequence[int],
+    sigma_w: Sequence[float],
+    boundary: tuple[str, ArrayLike],
+    title: str,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw test accuracies ``[depths, sigma_w]`` as a map, and a predicted depth over it.
+
+    Darker is more accurate. ``depths`` and ``sigma_w`` are evenly spaced; ``boundary`` is the name
+    of a prediction and its depths ``[sigma_w]``, drawn where they are on the map.
+    """
+    table, (name, line) = _array(accuracy), boundary
+    if table.shape != (len(depths), len(sigma_w)):
+        raise ValueError(
+            f"accuracy must be [{len(depths)}, {len(sigma_w)}] for these depths and σ_w, "
+            f"got {list(table.shape)}"
+        )
+    ax = _axes(ax, title, "σ_w, standard deviation of the weights × √width", "hidden layers")
+    ax.grid(False)
+    across, up = (np.ptp(values) / (len(values) - 1) / 2 for values in (sigma_w, depths))
+    extent = (min(sigma_w) - across, max(sigma_w) + across, min(depths) - up, max(depths) + up)
+    image = ax.imshow(
+        table, cmap="cividis_r", vmin=0, vmax=1, origin="lower", aspect="auto", extent=extent
+    )
+    # On the map, whose colours stay as they are, and not on the page.
+    ax.plot(sigma_w, _array(line), color="#fefefe", linewidth=4)
+    ax.plot(sigma_w, _array(line), color="#010101", linewidth=1.6, label=name)
+    ax.set_xlim(*extent[:2])
+    ax.set_ylim(*extent[2:])
+    ax.legend(frameon=False, labelcolor="#010101", loc="upper right")
+    bar = ax.figure.colorbar(image, ax=ax)
+    bar.set_label("test accuracy", color=INK)
+    bar.ax.tick_params(colors=INK, labelsize=9)
+    bar.outline.set_visible(False)
+    return ax
+
+
+def effects(
+    series: Mapping[str, ArrayLike],
+    *,
+    names: Sequence[str],
+    title: str,
+    xlabel: str,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a dot for each effect, its median over seeds, with a line from least to most.
+
+    ``series`` maps a kind of effect to values ``[E]``, or ``[S, E]`` for S seeds; ``names`` are the
+    E rows, the first on top. A line in ink marks zero. The other arguments are as in `lines`.
+    """
+    if not 1 <= len(series) <= len(COLORS):
+        raise ValueError(f"1 to {len(COLORS)} kinds can be told apart, got {len(series)}")
+    tables = {kind: np.atleast_2d(_array(values)) for kind, values in series.items()}
+    for kind, runs in tables.items():
+        if runs.shape[1] != len(names):
+            raise ValueError(
+                f"{kind!r} has {runs.shape[1]} effects, but there are {len(names)} names"
+            )
+    ax = _axes(ax, title, xlabel, "")
+    ax.axvline(0, color=INK, linewidth=1)
+    for i, (kind, runs) in enumerate(tables.items()):
+        rows = np.arange(len(names)) + 0.18 * (i - (len(series) - 1) / 2)
+        if len(runs) > 1:
+            ax.hlines(rows, runs.min(0), runs.max(0), color=COLORS[i], linewidth=1.6)
+        ax.plot(np.median(runs, axis=0), rows, label=kind, color=COLORS[i], linestyle="none",
+                marker=MARKERS[i], markersize=6)  # fmt: skip
+    ax.set_yticks(range(len(names)), list(names))
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    if len(series) > 1:
+        ax.legend(frameon=False, labelcolor=INK)
+    return ax
+
+
 def images(
     pixels: Tensor, labels: Sequence[str], *, title: str, columns: int = 8
 ) -> "Sequence[Axes]":

@@ -34,7 +34,7 @@ from twins import (
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = Path(__file__).resolve().parent / "ipython"
-CELL_SECONDS = 120
+CELL_SECONDS = 300
 
 
 def build(root: Path, names: list[str] | None = None, *, everything: bool = False) -> list[str]:
