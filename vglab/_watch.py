@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
+from torch.autograd.graph import GradientEdge, Node
 from torch.nn.utils.rnn import PackedSequence
 
 from vglab._borrow import borrowed, flat, tracked
@@ -54,6 +54,7 @@ class Pass:
 def watch(
     model: nn.Module,
     modules: dict[str, nn.Module],
+    layers: set[nn.Module],
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
     objective: Callable[[Any], Tensor],
@@ -64,7 +65,7 @@ def watch(
         leaves: list[Tensor] = []
         arguments, keywords = tracked(arguments, leaves), tracked(keywords, leaves)
         try:
-            recorder.attach(modules)
+            recorder.attach(modules, layers)
             outputs = model(*arguments, **keywords)
             recorder.detach(recorder.handles)  # what the loss runs is not the model
             loss = objective(outputs)
@@ -82,12 +83,13 @@ class _Recorder:
         self.spans: dict[Node, tuple[Node, str, str]] = {}
         self.tally = Tally()
         self.ones: dict[tuple[Any, ...], Tensor] = {}
+        self.edges: list[tuple[Any, GradientEdge]] = []
         self.handles: list[Any] = []
         self.gradient_handles: list[Any] = []
 
-    def attach(self, modules: dict[str, nn.Module]) -> None:
+    def attach(self, modules: dict[str, nn.Module], layers: set[nn.Module]) -> None:
         for name, module in modules.items():
-            if is_layer(module):
+            if module in layers:
                 if isinstance(module, nn.RNNBase):
                     self.handles.append(module.register_forward_pre_hook(self._split_off_input))
                 self.handles.append(module.register_forward_hook(self._layer_ran(name)))
@@ -174,11 +176,17 @@ class _Recorder:
             for node in {
                 one.grad_fn for one in ends if one.grad_fn is not None and one.grad_fn in graph
             }:
-                self._hook(node, None, "output_gradient", 0)
-            wanted = weights + leaves
+                self._follow(node, None, "output_gradient", 0)
+            wanted = [*weights, *leaves, *(edge for _, edge in self.edges)]
             gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
-            cut = bool(leaves) and all(one is None for one in gradients[len(weights) :])
-            found = {id(w): g for w, g in zip(wanted, gradients, strict=True) if g is not None}
+            ends_at = len(weights) + len(leaves)
+            cut = bool(leaves) and all(one is None for one in gradients[len(weights) : ends_at])
+            for (key, _), gradient in zip(self.edges, gradients[ends_at:], strict=True):
+                if gradient is not None:
+                    self.tally.add(key, norm, gradient)
+            found = {
+                id(w): g for w, g in zip(weights, gradients, strict=False) if g is not None
+            }
             for layer in layers:
                 for weight in layer.weights:
                     if id(weight) in found:
@@ -208,8 +216,8 @@ class _Recorder:
                     else:
                         follower = graph.follow(node, self.spans)
                     layer.follower = follower
-                    self._hook(follower.before, layer, "delta", index)
-                    self._hook(follower.after, layer, "gradient", index)
+                    self._follow(follower.before, layer, "delta", index)
+                    self._follow(follower.after, layer, "gradient", index)
             if layer.follower is not None and layer.follower.slope is not None:
                 self._slopes(layer, layer.follower)
 
@@ -229,8 +237,13 @@ class _Recorder:
         key = layer, ("saturated", "slope", "dead"), 0
         self.tally.add(key, slopes, slope, axis, SATURATED * (follower.slope or 1.0))
 
-    def _hook(self, node: Node, layer: Layer | None, quantity: str, call: int) -> None:
+    def _follow(self, node: Node, layer: Layer | None, quantity: str, call: int) -> None:
+        """Ask the backward pass for the gradients at a node, or measure large ones on the way."""
         key = layer, (quantity,), call
+        shapes = [tuple(each.shape) for each in node._input_metadata]
+        if sum(map(math.prod, shapes)) <= SMALL:
+            self.edges += [(key, GradientEdge(node, i)) for i in range(len(shapes))]
+            return
 
         def hook(gradients: tuple[Tensor | None, ...]) -> None:
             for gradient in gradients:

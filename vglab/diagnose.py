@@ -164,11 +164,11 @@ def diagnose(
         No Module, no layer, all weights frozen, no default loss for these outputs and targets, a
         loss that is no scalar or has no graph. What the model raises, it raises here too.
     """
-    modules = _modules(model)
+    modules, own = _modules(model)
     arguments, keywords = _arguments(inputs)
     objective = _objective(targets, loss)
     try:
-        seen = watch(model, modules, arguments, keywords, objective)
+        seen = watch(model, modules, own, arguments, keywords, objective)
     except Exception as error:
         shapes = ", ".join(f"{str(x.dtype)[6:]} {[*x.shape]}" for x in flat(inputs))
         error.add_note(f"while diagnose ran the model in training mode on inputs {shapes}")
@@ -189,8 +189,8 @@ def diagnose(
     )
 
 
-def _modules(model: object) -> dict[str, nn.Module]:
-    """Every module by its name, where there are layers that can be watched and trained."""
+def _modules(model: object) -> tuple[dict[str, nn.Module], set[nn.Module]]:
+    """Every module by its name, and the layers among them: some there must be, to be trained."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if isinstance(model, torch.jit.ScriptModule):
@@ -199,12 +199,12 @@ def _modules(model: object) -> dict[str, nn.Module]:
     for name, module in modules.items():
         if any(map(nn.parameter.is_lazy, module._parameters.values())):
             raise ValueError(f"{name} has no values yet: run one batch through the model first")
-    own = [module for module in modules.values() if is_layer(module)]
+    own = {module for module in modules.values() if is_layer(module)}
     if not own:
         raise ValueError(f"{_name(model)} has no linear, convolutional or recurrent layer")
     if not any(weight.requires_grad for module in own for weight in matrices(module)):
         raise ValueError("every layer is frozen (requires_grad=False): nothing can be trained")
-    return modules
+    return modules, own
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
