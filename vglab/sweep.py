@@ -24,6 +24,9 @@ MEASURED = ("final_loss", "best_loss", "test_accuracy", "gradient_ratio", "diver
 MOST_NETWORKS, MOST_WEIGHTS = 32, 1_500_000
 """Limits of a stack: large enough to hide the cost of a call, small enough to stay in cache."""
 
+MORE_ON_A_GPU = 64
+"""Where calls cost more, arithmetic less, and memory is one: so many times these limits."""
+
 
 def sweep(
     grid: Mapping[str, Sequence[Any]],
@@ -150,12 +153,13 @@ def _stacks(runs: Sequence[Run], data: Dataset) -> list[list[int]]:
     for place, run in enumerate(runs):
         groups.setdefault(tuple(run[key] for key in SHAPE), []).append(place)
     stacks = []
+    more = 1 if _fit_checks.find_device("auto").type == "cpu" else MORE_ON_A_GPU
     for group in groups.values():
         places = sorted(group, key=lambda place: runs[place]["lr"])  # one η after the other
         depth, width = int(runs[places[0]]["depth"]), int(runs[places[0]]["width"])
         widths = (math.prod(data.input_shape), *(width,) * depth, max(1, data.n_classes))
-        most = MOST_WEIGHTS // sum(a * b for a, b in itertools.pairwise(widths))
-        count = math.ceil(len(places) / max(1, min(MOST_NETWORKS, most)))
+        most = more * MOST_WEIGHTS // sum(a * b for a, b in itertools.pairwise(widths))
+        count = math.ceil(len(places) / max(1, min(more * MOST_NETWORKS, most)))
         bounds = [len(places) * i // count for i in range(count + 1)]
         stacks += [places[a:b] for a, b in itertools.pairwise(bounds)]
     return stacks
