@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+_PLACES = [name for name, value in nn.Module().__dict__.items() if isinstance(value, dict)]
+"""Where a module keeps its parameters, buffers, parts and hooks."""
+
 
 def flat(value: Any) -> Iterator[Tensor]:
     """Every tensor in tuples, lists, mappings and packed sequences."""
@@ -26,17 +29,27 @@ def flat(value: Any) -> Iterator[Tensor]:
 
 
 @contextmanager
-def borrowed(model: nn.Module, modules: list[nn.Module]) -> Iterator[None]:
-    """Give back modes, buffers, attributes and random states, whatever happens."""
+def borrowed(
+    model: nn.Module, modules: list[nn.Module], *, training: bool = True
+) -> Iterator[None]:
+    """Lend a model in training (or evaluation) mode, then give everything of it back as it was.
+
+    Modes, attributes, hooks, buffers, each parameter's place, ``.grad`` and ``requires_grad``, and
+    the random states, whatever happens; the values of parameters are not copied.
+    """
     attributes = [(module, dict(module.__dict__)) for module in modules]
-    buffers = [(module._buffers, dict(module._buffers)) for module in modules if module._buffers]
-    values = [(b, b.clone()) for _, own in buffers for b in own.values() if b is not None]
+    places = [(place, place.copy()) for _, own in attributes for place in _filled(own)]
+    buffers = [b for module in modules for b in module._buffers.values() if b is not None]
+    values = [(buffer, buffer.clone()) for buffer in buffers]
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+    kept = [(p, p.grad, p.requires_grad) for p in parameters]
     devices = {p.device.index for p in parameters if p.device.type == "cuda"}
     others = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices):
-            if not model.training:
+            if not training:
+                model.eval()
+            elif not model.training:
                 model.train()
             yield
     finally:
@@ -45,12 +58,24 @@ def borrowed(model: nn.Module, modules: list[nn.Module]) -> Iterator[None]:
         for module, own in attributes:
             module.__dict__.clear()
             module.__dict__.update(own)
-        for place, own in buffers:
-            place.clear()
-            place.update(own)
+            for place in _filled(own):
+                place.clear()
+        for place, before in places:
+            place.update(before)
         with torch.no_grad():
             for buffer, value in values:
-                buffer.copy_(value)
+                if not torch.equal(buffer, value):  # a copy would spoil graphs that saved it
+                    buffer.copy_(value)
+        for parameter, gradient, free in kept:
+            if parameter.requires_grad != free:
+                parameter.requires_grad_(free)
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
+
+
+def _filled(attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return those of a module's dictionaries in which there is something."""
+    return list(filter(None, map(attributes.get, _PLACES)))
 
 
 def tracked(value: Any, leaves: list[Tensor]) -> Any:

@@ -116,8 +116,12 @@ def _first_invalid(layer: Layer, previous: Layer | None, before: list[Layer]) ->
 def gone(seen: Pass) -> list[Cause]:
     """Gradients that are exactly zero."""
     reached = [layer for layer in seen.layers if layer.reached]
-    if not reached or seen.cut:
-        lost = [layer for layer in seen.layers if not layer.reached]
+    lost = [
+        layer
+        for layer in seen.layers
+        if not layer.reached and any(weight.requires_grad for weight in layer.weights)
+    ]
+    if not reached or (seen.cut and lost):
         return [
             Cause(
                 "detached",
@@ -201,7 +205,7 @@ def symmetric(seen: Pass) -> list[Cause]:
     twins = [
         layer
         for layer in seen.layers[:-1]
-        if not layer.skip and layer["weight"] > 0 and any(map(units_equal, layer.effective))
+        if not layer.skip and layer["weight"] > 0 and units_equal(layer)
     ]
     if not twins:
         return []

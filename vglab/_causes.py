@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vglab import theory
 from vglab._watch import Layer, Pass
@@ -17,7 +16,12 @@ LIMIT = 1e3
 """Gradients that differ by more than this factor across the network vanish or explode."""
 SMALL_SLOPES = ("sigmoid", "hard_sigmoid")
 RECTIFIERS = ("relu", "clamp")
+LARGE = 3.0
+"""Inputs of a larger root mean square are to blame for a saturated first layer."""
 HOMOGENEOUS = ("relu", "leaky_relu", "linear")
+
+
+_WEIGHTED = nn.Linear, nn.modules.conv._ConvNd
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,12 @@ def norm_of(layer: Layer) -> str:
 
 def sigma_w(layer: Layer) -> float:
     """σ_w of the weights: their root mean square times the root of a unit's inputs."""
-    if not isinstance(layer.module, nn.Linear | nn.modules.conv._ConvNd):
+    if not isinstance(layer.module, _WEIGHTED):
         return math.nan
-    weight = layer.effective[0]
-    fan_in = weight[0].numel()
-    if isinstance(layer.module, nn.modules.conv._ConvNd) and layer.module.transposed:
-        fan_in = weight.shape[0] * weight[0, 0].numel() // layer.module.groups
-    return layer["weight"] / math.sqrt(weight.numel() / fan_in)
+    units, *rest = layer.effective[0].shape
+    if getattr(layer.module, "transposed", False):
+        units = rest[0] * layer.module.groups
+    return layer["weight"] / math.sqrt(units)
 
 
 def slope(layer: Layer) -> float:
@@ -134,11 +137,9 @@ def brief(layers: tuple[str, ...]) -> str:
     return f"{layers[0]} … {layers[-1]} ({len(layers)} layers)"
 
 
-def units_equal(weight: Tensor) -> bool:
+def units_equal(layer: Layer) -> bool:
     """Whether all units of a layer have the same weights, so that they learn the same."""
-    if weight.shape[0] < 2 or not torch.equal(weight[0], weight[1]):
-        return False
-    return bool((weight == weight[0]).all())
+    return layer["twins"] > 0 and any(bool((w == w[0]).all()) for w in layer.effective)
 
 
 def trunk(seen: Pass) -> list[Layer]:
@@ -156,7 +157,9 @@ def depth_causes(seen: Pass, exploding: bool) -> list[Cause]:
     if exploding:
         found.append(_norm_without_skip(rows))
     else:
-        found += [_slopes(rows), _dead_units(rows)]
+        large = large_inputs(seen)
+        rest = rows[1:] if large is not None else rows
+        found += [large, _slopes(rest), _dead_units(rest)]
     causes = [cause for cause in found if cause is not None and sign * cause.share > 0]
     causes.sort(key=lambda cause: -abs(cause.share))
     # What brings little of it is no cause.
@@ -173,6 +176,23 @@ def depth_causes(seen: Pass, exploding: bool) -> list[Cause]:
             )
         )
     return causes
+
+
+def large_inputs(seen: Pass) -> Cause | None:
+    """Inputs so large that they saturate the first layer."""
+    first, size = seen.layers[0], seen.ends.get("input_size", math.nan)
+    curved = activation_of(first) not in ("", *HOMOGENEOUS, *RECTIFIERS)
+    if not (first.reached and curved and size > LARGE and first["saturated"] > 0.3):
+        return None
+    share = first["saturated"]
+    return Cause(
+        "large_inputs",
+        f"the inputs are large (root mean square {size:.3g}): {share:.0%} of the activations in "
+        f"{first.name} are saturated, and slopes multiply its gradient by {slope(first):.2g}",
+        {"input_size": size, "saturated": share, "slope": slope(first)},
+        (first.name,),
+        math.log(slope(first)),
+    )
 
 
 def _weight_scale(rows: list[Layer], sign: float) -> Cause | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vglab._causes import (
     HOMOGENEOUS,
+    LARGE,
     RECTIFIERS,
     SMALL_SLOPES,
     Cause,
@@ -19,11 +20,10 @@ from vglab._causes import (
 from vglab._watch import Pass
 from vglab.models import ACTIVATIONS
 
-HE = "He et al. 2015, eq. 10"
-GLOROT = "Glorot & Bengio 2010, eq. 16"
-SCHOENHOLZ = "Schoenholz et al. 2017; Poole et al. 2016, eq. 3"
-SKIP = "He et al. 2016, eq. 1; for normalised networks Yang et al. 2019"
-LAYER_NORM = "Ba et al. 2016, eq. 4"
+HE = "He et al. 2015, section 2.2"
+SCHOENHOLZ = "Poole et al. 2016; Schoenholz et al. 2017"
+SKIP = "He et al. 2016; for normalised networks Yang et al. 2019"
+LAYER_NORM = "Ba et al. 2016, eq. 3"
 GATES = "Tallec & Ollivier 2018 (chrono initialisation)"
 CLIP = "Pascanu et al. 2013"
 
@@ -65,13 +65,17 @@ def initialize(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy
         f'"{value}"' if key == "scheme" else f"{key}={_shown(value)}"
         for key, value in arguments.items()
     )
+    lost = "before training (what was learnt is lost)"
+    if cause.kind == "invalid_parameters":
+        lost = "(or load a checkpoint from before they broke)"
     effect = f"factor per layer {rate:.2g} → {after:.2g}"
     if math.isnan(rate) or cause.kind in ("dead_units", "zero_weights", "symmetric"):
         effect = f"every unit gets a finite gradient of its own; factor per layer → {after:.2g}"
     return [
         Remedy(
             "initialize",
-            f"draw the weights at the critical scale, biases zero: initialize(model, {call})",
+            f"draw the weights at the critical scale, biases zero, {lost}: "
+            f"initialize(model, {call})",
             effect,
             source,
             arguments,
@@ -109,10 +113,23 @@ def replace_activation(cause: Cause, seen: Pass, rate: float, along: str) -> lis
 def saturation(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy]:
     """The inputs where only the first layer is saturated by their size; else the weights."""
     first = seen.layers[0]
-    if cause.layers == (first.name,) and seen.ends.get("input_size", 1.0) > 5:
+    if cause.layers == (first.name,) and seen.ends.get("input_size", 1.0) > LARGE:
         return standardize(cause, seen, rate, along)
     found = initialize(cause, seen, rate, along)
-    return found if cause.kind == "dead_units" else [*found, *normalise(cause, seen, rate, along)]
+    if cause.kind == "saturation":
+        return [*found, *normalise(cause, seen, rate, along)]
+    if any(activation_of(layer) in RECTIFIERS for layer in seen.layers if layer["dead"] > 0):
+        found.append(
+            Remedy(
+                "replace_activation",
+                'use leaky ReLU in place of ReLU: initialize(model, "he", activation="leaky_relu")',
+                "the slope is nowhere zero, so that a unit comes back when training silences it",
+                "Maas et al. 2013",
+                {"activation": "leaky_relu", "scheme": "he"},
+                predicted("leaky_relu"),
+            )
+        )
+    return found
 
 
 def standardize(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy]:
@@ -185,16 +202,19 @@ def recurrent(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy]
             )
         )
     if rate > 1:
-        found.append(
-            Remedy(
-                "clip",
-                "clip the norm of the gradient at each step",
-                "bounds the step, not the factor: early inputs still outweigh late ones",
-                CLIP,
-                {"clip_norm": 1.0},
-            )
-        )
+        found += _clip("bounds the step, not the factor: early inputs still outweigh late ones")
     return found
+
+
+def repair(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy]:
+    """Weights that training broke: new ones, and steps that cannot break them."""
+    effect = "no single step can throw the weights out of range, if training made them invalid"
+    return [*initialize(cause, seen, rate, along), *_clip(effect)]
+
+
+def _clip(effect: str) -> list[Remedy]:
+    change = "clip the norm of the gradient at each step: fit(..., clip_norm=1.0)"
+    return [Remedy("clip", change, effect, CLIP, {"clip_norm": 1.0})]
 
 
 def precision(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy]:
@@ -231,7 +251,7 @@ _FOR: dict[str, Callable[..., list[Remedy]]] = {
     "dead_units": saturation,
     "zero_weights": initialize,
     "symmetric": initialize,
-    "invalid_parameters": initialize,
+    "invalid_parameters": repair,
     "uncorrected_depth": normalise,
     "unexplained": normalise,
     "norm_without_skip": skip,

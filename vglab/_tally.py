@@ -13,6 +13,9 @@ SMALL = 1 << 16
 STACK = 1 << 17
 """Values stacked at once: few enough to stay in the processor's cache."""
 
+SAFE = 1e-12, 1e18
+"""Norms in float32 between these are right: squares below its range add less than 1e-9 of them."""
+
 _Measure = Callable[..., Tensor]
 
 
@@ -43,20 +46,31 @@ class Tally:
         return [pair for keys, numbers in rows for pair in zip(keys, numbers, strict=True)]
 
 
-# Each takes tensors [n, ...] and gives numbers [n, k]; in float64, where no square of a float32
-# under- or overflows.
+# Each takes tensors [n, ...] and gives numbers [n, k] in float64.
 
 
 def norm(values: Tensor) -> Tensor:
-    """Euclidean norms."""
-    found: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64)
-    return found[:, None]
+    """Euclidean norms: in float64 where squares of a shorter format might under- or overflow."""
+    rows = values.flatten(1)
+    if values.itemsize == 4:
+        found = torch.linalg.vector_norm(rows, dim=1)
+        if bool(((found > SAFE[0]) & (found < SAFE[1])).all()):
+            return found[:, None].double()
+    double: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+    return double[:, None]
 
 
 def moments(values: Tensor) -> Tensor:
     """Euclidean norms and means."""
-    mean = values.flatten(1).mean(1, dtype=torch.float64)
-    return torch.cat([norm(values), mean[:, None]], 1)
+    precision = torch.promote_types(values.dtype, torch.float32)
+    mean = values.flatten(1).mean(1, dtype=precision)
+    return torch.cat([norm(values), mean[:, None].double()], 1)
+
+
+def weights_of(values: Tensor) -> Tensor:
+    """Euclidean norms, and 1 where the first two units have the same weights."""
+    twins = (values[:, :1] == values[:, 1:2]).flatten(1).all(1) & (values.shape[1] > 1)
+    return torch.cat([norm(values), twins[:, None].double()], 1)
 
 
 def slopes(values: Tensor, axis: int, flat: float) -> Tensor:

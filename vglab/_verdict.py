@@ -8,7 +8,17 @@ import torch
 from torch import nn
 
 from vglab._broken import FLAT, gone, invalid, saturated_output, symmetric
-from vglab._causes import LIMIT, Cause, Remedy, brief, depth_causes, names, slope, trunk
+from vglab._causes import (
+    LIMIT,
+    Cause,
+    Remedy,
+    brief,
+    depth_causes,
+    large_inputs,
+    names,
+    slope,
+    trunk,
+)
 from vglab._remedies import remedies
 from vglab._watch import Layer, Pass
 
@@ -54,14 +64,15 @@ def judge(seen: Pass, model: nn.Module) -> Judgement:
         if verdict == "healthy" and slope(output) < 1 / LIMIT:
             verdict = "vanishing"
             causes.append(saturated_output(output))
-        causes += _notes(seen)
+        known = {cause.kind for cause in causes}
+        causes += [note for note in _notes(seen) if note.kind not in known]
     return Judgement(
         verdict,
         rate,
         ratio,
         along,
         tuple(causes),
-        () if verdict == "healthy" else remedies(causes, seen, rate, along),
+        remedies(causes, seen, rate, along),
     )
 
 
@@ -104,8 +115,9 @@ def _recurrent(layer: Layer, rate: float) -> Cause:
     reach = math.log(LIMIT) / abs(math.log(rate))
     verb = "shrinks" if rate < 1 else "grows"
     statement = (
-        f"the gradient {verb} by {rate:.3g} for each of {steps} time steps in {layer.name}: "
-        f"a thousandfold within {reach:.0f} steps"
+        f"the gradient {verb} by {rate:.3g} for each of {steps} time steps in {layer.name}: an "
+        f"input {reach:.0f} steps back has {'a thousandth' if rate < 1 else 'a thousand times'} "
+        "the influence of the last"
     )
     evidence = {"factor": rate, "steps": float(steps), "reach": reach, "gates": float(gated)}
     weight = dict(layer.module.named_parameters()).get(
@@ -153,6 +165,8 @@ def _notes(seen: Pass) -> list[Cause]:
                 {"loss": seen.ends["loss"], "residual": residual},
             )
         )
+    if (large := large_inputs(seen)) is not None:
+        notes.append(large)
     closed = [layer for layer in trunk(seen) if layer["weight"] == 0]
     if closed:
         statement = (

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from vglab._borrow import borrowed, flat, tracked
 from vglab._graph import Follower, Graph, module_kind
-from vglab._tally import SMALL, Tally, moments, norm, slopes
+from vglab._tally import SMALL, Tally, moments, norm, slopes, weights_of
 
 SATURATED = 0.05
 """A unit is saturated where |φ'| is below this share of its largest value, as in `probe`."""
@@ -38,7 +38,7 @@ class Layer:
     """Norm of the gradient at each time step (of the input, or call by call), in order."""
 
     def __getitem__(self, quantity: str) -> float:
-        return self.measured.get(quantity, float("nan"))
+        return self.measured.get(quantity, math.nan)
 
 
 @dataclass(eq=False)
@@ -184,9 +184,7 @@ class _Recorder:
             for (key, _), gradient in zip(self.edges, gradients[ends_at:], strict=True):
                 if gradient is not None:
                     self.tally.add(key, norm, gradient)
-            found = {
-                id(w): g for w, g in zip(weights, gradients, strict=False) if g is not None
-            }
+            found = {id(w): g for w, g in zip(weights, gradients, strict=False) if g is not None}
             for layer in layers:
                 for weight in layer.weights:
                     if id(weight) in found:
@@ -195,7 +193,7 @@ class _Recorder:
         for layer in layers:
             layer.effective = effective(layer.module)
             for weight in layer.effective:
-                self.tally.add((layer, ("weight",), 0), norm, weight)
+                self.tally.add((layer, ("weight", "twins"), 0), weights_of, weight)
         return Pass(layers, {"loss": loss.item(), **self._read()}, cut)
 
     def _look(self, graph: Graph, layers: list[Layer], leaves: list[Tensor]) -> None:

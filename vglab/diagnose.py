@@ -69,7 +69,8 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lines = [self._headline()]
-        lines += [f"  why: {cause.statement}" for cause in self.causes]
+        why = "note" if self.verdict == "healthy" else "why"
+        lines += [f"  {why}: {cause.statement}" for cause in self.causes]
         for i, remedy in enumerate(self.remedies, 1):
             lines += [
                 f"  {i}. {remedy.change}",
@@ -267,8 +268,8 @@ def _describe_ends(seen: Pass, inputs: Any) -> None:
     """Add the inputs' root mean square, and how far the outputs are from where the loss is flat."""
     given = list(flat(inputs))
     if real := [x for x in given if x.is_floating_point()]:
-        square = sum(float(x.double().square().sum()) for x in real)
-        seen.ends["input_size"] = math.sqrt(square / sum(x.numel() for x in real))
+        norms = [float(torch.linalg.vector_norm(x.detach(), dtype=torch.float64)) for x in real]
+        seen.ends["input_size"] = math.hypot(*norms) / math.sqrt(sum(x.numel() for x in real))
     if "output_gradient" in seen.ends:
         seen.ends["residual"] = seen.ends["output_gradient"] * math.sqrt(len(given[0]))
 
