@@ -106,7 +106,7 @@ def sigma_w(layer: Layer) -> float:
     if not isinstance(layer.module, _WEIGHTED):
         return math.nan
     units, *rest = layer.effective[0].shape
-    if getattr(layer.module, "transposed", False):
+    if isinstance(layer.module, nn.modules.conv._ConvNd) and layer.module.transposed:
         units = rest[0] * layer.module.groups
     return layer["weight"] / math.sqrt(units)
 

@@ -53,7 +53,7 @@ def norm(values: Tensor) -> Tensor:
     """Euclidean norms: in float64 where squares of a shorter format might under- or overflow."""
     rows = values.flatten(1)
     if values.itemsize == 4:
-        found = torch.linalg.vector_norm(rows, dim=1)
+        found: Tensor = torch.linalg.vector_norm(rows, dim=1)
         if bool(((found > SAFE[0]) & (found < SAFE[1])).all()):
             return found[:, None].double()
     double: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
@@ -61,10 +61,9 @@ def norm(values: Tensor) -> Tensor:
 
 
 def moments(values: Tensor) -> Tensor:
-    """Euclidean norms and means."""
-    precision = torch.promote_types(values.dtype, torch.float32)
-    mean = values.flatten(1).mean(1, dtype=precision)
-    return torch.cat([norm(values), mean[:, None].double()], 1)
+    """Euclidean norms and means, in float64: their squares may be close to each other."""
+    rows = values.flatten(1).double()
+    return torch.stack([torch.linalg.vector_norm(rows, dim=1), rows.mean(1)], 1)
 
 
 def weights_of(values: Tensor) -> Tensor:

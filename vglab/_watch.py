@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, Node
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.nn.utils.rnn import PackedSequence
 
 from vglab._borrow import borrowed, flat, tracked
@@ -103,7 +103,8 @@ class _Recorder:
 
     def _layer_ran(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            tensors = [one for one in flat(output) if one.is_floating_point()]
+            given = (output,) if isinstance(output, Tensor) else flat(output)
+            tensors = [one for one in given if one.is_floating_point()]
             if not tensors:
                 return
             z = tensors[0].detach()
@@ -177,7 +178,7 @@ class _Recorder:
                 one.grad_fn for one in ends if one.grad_fn is not None and one.grad_fn in graph
             }:
                 self._follow(node, None, "output_gradient", 0)
-            wanted = [*weights, *leaves, *(edge for _, edge in self.edges)]
+            wanted: list[Any] = [*weights, *leaves, *(edge for _, edge in self.edges)]
             gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
             ends_at = len(weights) + len(leaves)
             cut = bool(leaves) and all(one is None for one in gradients[len(weights) : ends_at])
@@ -198,7 +199,7 @@ class _Recorder:
 
     def _look(self, graph: Graph, layers: list[Layer], leaves: list[Tensor]) -> None:
         """Find what follows each layer, and hook the nodes that carry its gradients."""
-        sources = [node for node in graph.consumers if _is_leaf_of(node, leaves)]
+        sources = [get_gradient_edge(leaf).node for leaf in leaves]
         sources += [node for layer in layers[:1] for node in layer.calls[0]]
         around = graph.bypassed(sources)
         for layer in layers:
@@ -291,8 +292,3 @@ def effective(module: nn.Module) -> list[Tensor]:
     with torch.no_grad():
         weight = getattr(module, "weight", None)
         return [weight.detach()] if isinstance(weight, Tensor) else matrices(module)
-
-
-def _is_leaf_of(node: Any, leaves: list[Tensor]) -> bool:
-    variable = getattr(node, "variable", None)
-    return variable is not None and any(variable is leaf for leaf in leaves)

@@ -1,8 +1,8 @@
 """What happens inside a network on one batch: gradients by layer, activations by layer."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -177,21 +177,16 @@ class Probe:
         self._model = model
         self._handles: list[RemovableHandle] = []
         self._measured: dict[str, dict[str, list[Tensor]]] = {}
-        self._pending: tuple[str, Tensor, Tensor] | None = None
+        self._pending: tuple[str, Tensor, Tensor | None] | None = None
 
     def __enter__(self) -> Self:
         if self._handles:
             raise RuntimeError("this probe is watching already; make another Probe(model)")
-        intervals: dict[str, tuple[float, float]] = {}
         for name, module in self._model.named_modules():
-            if isinstance(
-                module, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase | nn.RNNCellBase
-            ):
+            if isinstance(module, _LAYER_TYPES):
                 hook = self._layer_hook(name or type(module).__name__)
             elif isinstance(module, _ACTIVATION_TYPES):
-                if repr(module) not in intervals:
-                    intervals[repr(module)] = _responsive_interval(module)
-                before = self._saturation_hook(*intervals[repr(module)])
+                before = self._saturation_hook(*_responsive_interval(module))
                 self._handles.append(module.register_forward_pre_hook(before))
                 hook = self._activation_hook
             else:
@@ -200,12 +195,7 @@ class Probe:
         self._handles.append(self._model.register_forward_hook(lambda *_: self._record()))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         try:
             self._record()
         finally:
@@ -241,7 +231,7 @@ class Probe:
             h = output
             while isinstance(h, tuple):  # a recurrent layer's, or a packed sequence
                 h = h[0]
-            self._pending = (name, h, torch.tensor(torch.nan))
+            self._pending = (name, h, None)
 
         return hook
 
@@ -250,8 +240,9 @@ class Probe:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             if self._pending is not None and inputs:
                 z = inputs[0].detach()
-                saturated = ((z <= low) | (z >= high)).sum().double() / z.numel()
-                self._pending = (*self._pending[:2], saturated)
+                flat = z >= high if low == -math.inf else z <= low
+                flat = flat | (z >= high) if high < math.inf else flat
+                self._pending = (*self._pending[:2], flat.count_nonzero().double() / z.numel())
 
         return hook
 
@@ -268,25 +259,32 @@ class Probe:
         (name, h, saturated), self._pending = self._pending, None
         measured = self._measured.setdefault(name, {quantity: [] for quantity in QUANTITIES})
         values = h.detach()
-        deviation, mean = torch.std_mean(
-            values.float() if values.itemsize < 4 else values, correction=0
-        )
+        values = values.float() if values.itemsize < 4 else values
+        deviation, mean = torch.std_mean(values, correction=0)
         measured["mean"].append(mean.cpu())
         measured["std"].append(deviation.cpu())
-        measured["saturated"].append(saturated.cpu())
+        measured["saturated"].append(_NAN if saturated is None else saturated.cpu())
         if h.requires_grad:
             gradient_norm = measured["gradient_norm"]
             self._handles.append(h.register_hook(lambda g: gradient_norm.append(_norm(g))))
 
 
+_LAYER_TYPES = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase)
 _ACTIVATION_TYPES: tuple[type[nn.Module], ...] = (
     *{type(make()) for make in ACTIVATIONS.values()},
     *(nn.CELU, nn.Hardsigmoid, nn.Hardswish, nn.LogSigmoid, nn.Mish, nn.ReLU6, nn.Softsign),
 )
 
 
+_NAN = torch.tensor(torch.nan, dtype=torch.float64)
+_INTERVALS: dict[tuple[type[nn.Module], str], tuple[float, float]] = {}
+
+
 def _responsive_interval(activation: nn.Module) -> tuple[float, float]:
     """Largest z to the left, and smallest to the right, from which on the unit is saturated."""
+    kind = type(activation), repr(activation)
+    if kind in _INTERVALS:
+        return _INTERVALS[kind]
     with torch.inference_mode(False), torch.enable_grad():
         # From whole numbers, so that 0 is 0, where many a ReLU sits.
         z = (torch.arange(-20_000, 20_001, dtype=torch.float64) / 1000).requires_grad_()
@@ -296,4 +294,5 @@ def _responsive_interval(activation: nn.Module) -> tuple[float, float]:
     first, last = int(responds[0]), int(responds[-1])
     low = z[first - 1].item() if first > 0 else -torch.inf
     high = z[last + 1].item() if last + 1 < len(z) else torch.inf
+    _INTERVALS[kind] = low, high
     return low, high
