@@ -55,7 +55,8 @@ def _diagnose(path: str) -> Diagnosis:
     try:
         module = importlib.import_module(name)
     except Exception as error:
-        raise _UsageError(f"cannot import {name}: {type(error).__name__}: {error}") from error
+        hint = " (give a module's name, not a file's)" if name.endswith(".py") else ""
+        raise _UsageError(f"cannot import {name}: {type(error).__name__}: {error}{hint}") from error
     factory: Any = module
     for part in function.split("."):
         factory = getattr(factory, part, None)

@@ -65,17 +65,16 @@ def initialize(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy
         f'"{value}"' if key == "scheme" else f"{key}={_shown(value)}"
         for key, value in arguments.items()
     )
-    lost = "before training (what was learnt is lost)"
+    lost = ", before training (what was learnt is lost)"
     if cause.kind == "invalid_parameters":
-        lost = "(or load a checkpoint from before they broke)"
+        lost = " (or load a checkpoint from before they broke)"
     effect = f"factor per layer {rate:.2g} → {after:.2g}"
     if math.isnan(rate) or cause.kind in ("dead_units", "zero_weights", "symmetric"):
         effect = f"every unit gets a finite gradient of its own; factor per layer → {after:.2g}"
     return [
         Remedy(
             "initialize",
-            f"draw the weights at the critical scale, biases zero, {lost}: "
-            f"initialize(model, {call})",
+            f"draw the weights at the critical scale, biases zero{lost}: initialize(model, {call})",
             effect,
             source,
             arguments,
@@ -173,11 +172,9 @@ def skip(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy]:
 def recurrent(cause: Cause, seen: Pass, rate: float, along: str) -> list[Remedy]:
     """Gates that keep the state for as many steps as the sequence has."""
     steps = int(cause.evidence["steps"])
-    after = steps / (steps + 1)
-    bias = math.log(steps)
-    kind = cause.evidence.get("gates", 0.0)
+    after, bias = steps / (steps + 1), math.log(steps)
     found = []
-    if kind:
+    if cause.evidence.get("gates", 0.0):
         found.append(
             Remedy(
                 "gate_bias",

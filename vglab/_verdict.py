@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,10 +13,14 @@ from vglab._causes import (
     LIMIT,
     Cause,
     Remedy,
+    activation_of,
     brief,
+    critical,
     depth_causes,
     large_inputs,
     names,
+    norm_of,
+    sigma_w,
     slope,
     trunk,
 )
@@ -175,3 +180,27 @@ def _notes(seen: Pass) -> list[Cause]:
         )
         notes.append(Cause("zero_start", statement, {}, names(closed)))
     return notes
+
+
+def row(layer: Layer) -> dict[str, Any]:
+    """Return what was seen of a layer, for the frame of layers."""
+    count = math.prod(layer.shape)
+    sigma = sigma_w(layer)
+    square = layer["size"] ** 2 / count - layer["mean"] ** 2 if count else math.nan
+    return {
+        "kind": type(layer.module).__name__,
+        "activation": activation_of(layer),
+        "norm": norm_of(layer),
+        "skip": layer.skip,
+        "sigma_w": sigma,
+        "critical_sigma_w": critical(activation_of(layer)) if sigma == sigma else math.nan,
+        "mean": layer["mean"],
+        "std": math.sqrt(max(square, 0.0)) if square == square else math.nan,
+        "saturated": layer["saturated"],
+        "dead": layer["dead"],
+        "slope": layer["slope"],
+        "gradient_norm": layer["gradient"],
+        "delta_norm": layer["delta"],
+        "weight_norm": layer["weight"],
+        "weight_gradient_norm": layer["weight_gradient"],
+    }

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vglab._borrow import flat
-from vglab._causes import Cause, Remedy, activation_of, critical, norm_of, sigma_w
-from vglab._verdict import judge
-from vglab._watch import Layer, Pass, is_layer, matrices, watch
+from vglab._causes import Cause, Remedy
+from vglab._verdict import judge, row
+from vglab._watch import Pass, is_layer, matrices, watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,7 @@ class Diagnosis:
     rate
         Factor of the gradient for each layer (or time step, see ``along``) that it crosses going
         back: ``rate ** crossed == ratio``, with ``crossed`` the layers between the two ends.
+        NaN where fewer than two layers (of the main path) have a gradient: nothing to compare.
     ratio
         Norm of the gradient at the first layer over that at the last; of a recurrent network where
         time decides: at the first time step over that at the last.
@@ -44,7 +45,7 @@ class Diagnosis:
         Reasons, the most important first; also of a healthy network, where there is something to
         know.
     remedies
-        What to change, the most promising first.
+        What to change, the most promising first; of a healthy network what would help it further.
     loss
         The loss on the batch.
     rows
@@ -159,6 +160,12 @@ def diagnose(
         1/n_in keep it, whatever the widths. Layers that a skip path goes around do not count for
         the verdict.
 
+        Where the gradient with respect to the inputs of a recurrent layer changes more from step to
+        step, the verdict is about time. "vanishing" then says that the first inputs have less than
+        a thousandth of the last ones' influence: torch's LSTM and GRU are so from some 20 steps on.
+        All steps share their weights, so that what the last steps tell is learnt nonetheless; what
+        only the first ones tell is not.
+
     Raises
     ------
     TypeError, ValueError
@@ -186,7 +193,7 @@ def diagnose(
         judgement.causes,
         judgement.remedies,
         seen.ends["loss"],
-        {layer.name: _row(layer) for layer in seen.layers},
+        {layer.name: row(layer) for layer in seen.layers},
     )
 
 
@@ -272,29 +279,6 @@ def _describe_ends(seen: Pass, inputs: Any) -> None:
         seen.ends["input_size"] = math.hypot(*norms) / math.sqrt(sum(x.numel() for x in real))
     if "output_gradient" in seen.ends:
         seen.ends["residual"] = seen.ends["output_gradient"] * math.sqrt(len(given[0]))
-
-
-def _row(layer: Layer) -> dict[str, Any]:
-    count = math.prod(layer.shape)
-    sigma = sigma_w(layer)
-    square = layer["size"] ** 2 / count - layer["mean"] ** 2 if count else math.nan
-    return {
-        "kind": _name(layer.module),
-        "activation": activation_of(layer),
-        "norm": norm_of(layer),
-        "skip": layer.skip,
-        "sigma_w": sigma,
-        "critical_sigma_w": critical(activation_of(layer)) if sigma == sigma else math.nan,
-        "mean": layer["mean"],
-        "std": math.sqrt(max(square, 0.0)) if square == square else math.nan,
-        "saturated": layer["saturated"],
-        "dead": layer["dead"],
-        "slope": layer["slope"],
-        "gradient_norm": layer["gradient"],
-        "delta_norm": layer["delta"],
-        "weight_norm": layer["weight"],
-        "weight_gradient_norm": layer["weight_gradient"],
-    }
 
 
 def _name(module: nn.Module) -> str:
