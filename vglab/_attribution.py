@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vglab import _checks
+from vglab._first_layer import FirstLayer, first_layer
 from vglab._lent import as_inputs, as_target, lent
 
 __all__ = ["Attribution", "Query", "as_inputs", "as_target", "asked", "gradient", "lent"]
@@ -71,11 +72,16 @@ class Query:
         may change in place.
     rows_at_once
         Examples in one pass.
+    home
+        The device that `answer` moves results to: where the given inputs were.
     """
 
-    def __init__(self, model: nn.Module, inputs: Tensor, target: Tensor | None, output: str):
+    def __init__(
+        self, model: nn.Module, inputs: Tensor, target: Tensor | None, output: str
+    ) -> None:
         self.model = model
         self.inputs = inputs
+        self.home = inputs.device
         self.rows_at_once = max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // inputs[0].numel()))
         self._output = output
         self._target = None if target is None else target.to(inputs.device)
@@ -94,7 +100,7 @@ class Query:
         """Explained output of each example ``[N]``."""
         if self._score is None:
             parts = self.parts(self.inputs, None)
-            self.learn([self._ask(part.clone(), rows) for part, rows in parts])
+            self.learn([self.ask(part.clone(), rows) for part, rows in parts])
         assert self._score is not None
         return self._score
 
@@ -111,7 +117,7 @@ class Query:
         """
         _ = self.target
         with torch.no_grad():
-            return torch.cat([self._ask(part.clone(), at)[0] for part, at in self.parts(x, rows)])
+            return torch.cat([self.ask(part.clone(), at)[0] for part, at in self.parts(x, rows)])
 
     def gradients(self, x: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
         """Gradient ``[M, *input_shape]`` of the explained output with respect to ``x``.
@@ -121,7 +127,7 @@ class Query:
         found, seen = [], []
         for part, at in self.parts(self.inputs if x is None else x, rows):
             leaf = part.detach().clone().requires_grad_()
-            score, classes = self._ask(leaf.clone(), at, tracked=True)
+            score, classes = self.ask(leaf.clone(), at, tracked=True)
             seen.append((score, classes))
             found.append(gradient(score, leaf))
         if x is None and self._score is None:
@@ -134,8 +140,11 @@ class Query:
             rows = torch.arange(len(x), device=x.device)
         yield from zip(x.split(self.rows_at_once), rows.split(self.rows_at_once), strict=True)
 
-    def _ask(self, x: Tensor, rows: Tensor, tracked: bool = False) -> tuple[Tensor, Tensor]:
-        """Scores and classes of one pass; ``x`` may be changed by the model."""
+    def ask(self, x: Tensor, rows: Tensor, tracked: bool = False) -> tuple[Tensor, Tensor]:
+        """Scores ``[n]`` and classes ``[n]`` of one pass; the model may change ``x`` in place.
+
+        ``rows`` as in `scores`; gradients can be taken where ``tracked``.
+        """
         with torch.set_grad_enabled(tracked):
             logits = self.logits(x)
             if self._target is None:
@@ -176,7 +185,32 @@ class Query:
 
     def answer(self, values: Tensor, method: str, **more: Tensor | None) -> Attribution:
         """Gather the result: ``values`` and ``more`` (baseline, standard_error)."""
-        return Attribution(values.detach(), self.target, method, output=self.score, **more)
+        extra = {name: None if one is None else one.to(self.home) for name, one in more.items()}
+        return Attribution(
+            values.detach().to(self.home), self.target.to(self.home), method,
+            output=self.score.to(self.home), **extra,
+        )  # fmt: skip
+
+    def shortened(self) -> "tuple[FirstLayer, Query] | None":
+        """Find the same question after the model's first linear layer, where it begins with one.
+
+        Its inputs are that layer's pre-activations; see `vglab._first_layer`.
+        """
+        head = first_layer(self.model, self.inputs)
+        if head is None:
+            return None
+        return head, Query(_Rest(head), head(self.inputs), self.target, self._output)
+
+
+class _Rest(nn.Module):
+    """What follows a model's first layer."""
+
+    def __init__(self, head: FirstLayer) -> None:
+        super().__init__()
+        self._head = head
+
+    def forward(self, z: Tensor) -> Any:
+        return self._head.rest(z)
 
 
 def gradient(score: Tensor, leaf: Tensor) -> Tensor:
@@ -192,8 +226,8 @@ def gradient(score: Tensor, leaf: Tensor) -> Tensor:
         (found,) = torch.autograd.grad(score.sum(), leaf, allow_unused=True)
     if found is None:
         raise ValueError(
-            "the model's output has no gradient with respect to its input: something in between "
-            "detaches it or is not differentiable"
+            "the model's output has no gradient with respect to what is explained: something "
+            "between detaches it or is not differentiable"
         )
     return found
 
@@ -227,4 +261,7 @@ def asked(
         _checks.count("seed", seed, at_least=0)
     with lent(model, seed=seed):
         x = as_inputs("inputs", inputs, model)
-        yield Query(model, x, as_target(target, len(x)), output)
+        query = Query(model, x, as_target(target, len(x)), output)
+        if isinstance(inputs, Tensor):
+            query.home = inputs.device
+        yield query

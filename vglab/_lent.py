@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -37,16 +38,17 @@ def lent(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    for name, module in model.named_modules():
+    modules = list(model.modules())
+    parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+    for module in modules:
         if any(nn.parameter.is_lazy(p) for p in module._parameters.values()):
-            raise ValueError(f"{name or 'model'} has no weights yet: run one batch through it")
+            raise ValueError(f"{_name(module, model)} has no weights yet: run one batch through it")
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise ValueError(
-                f"{name or 'model'} normalises by the batch in evaluation mode as well, so that no "
-                "example has an output of its own: use track_running_stats=True"
+                f"{_name(module, model)} normalises by the batch in evaluation mode as well, so "
+                "that no example has an output of its own: use track_running_stats=True"
             )
-    modules = list(model.modules())
-    on_gpu = any(p.is_cuda for p in model.parameters())
+    on_gpu = any(p.is_cuda for p in parameters)
     # cuDNN has no backward pass for recurrent layers in evaluation mode.
     recurrent = on_gpu and any(isinstance(module, nn.RNNBase) for module in modules)
     cudnn = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
@@ -61,6 +63,11 @@ def lent(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
             if on_gpu:
                 torch.cuda.manual_seed_all(seed)
         yield
+
+
+def _name(module: nn.Module, model: nn.Module) -> str:
+    name = next(name for name, one in model.named_modules() if one is module)
+    return name or type(module).__name__
 
 
 def as_inputs(argument: str, values: Any, model: nn.Module) -> Tensor:
@@ -119,3 +126,25 @@ def as_target(target: Any, n: int) -> Tensor | None:
         raise ValueError(f"target must be a class from 0 on, got {int(classes.min())}")
     checked: Tensor = classes.detach().to("cpu", torch.long).expand(n).clone()
     return checked
+
+
+def as_baseline(baseline: Any, inputs: Tensor, model: nn.Module) -> Tensor:
+    """Give each example ``[N, *input_shape]`` its baseline: zeros where None, or what was given.
+
+    A number; one input ``[*input_shape]``; or one for each example. For standardised data zero is
+    the average input.
+    """
+    if baseline is None:
+        return torch.zeros_like(inputs)
+    if isinstance(baseline, Real) and not isinstance(baseline, bool):
+        _checks.number("baseline", baseline)
+        return torch.full_like(inputs, float(baseline))
+    if np.ndim(baseline) == inputs.ndim - 1:
+        baseline = baseline[None] if isinstance(baseline, Tensor) else np.asarray(baseline)[None]
+    given = as_inputs("baseline", baseline, model)
+    if given.shape not in (inputs.shape, (1, *inputs.shape[1:])):
+        raise ValueError(
+            f"baseline must be a number, one input {[*inputs.shape[1:]]} or one for each example "
+            f"{[*inputs.shape]}, got {[*given.shape]}"
+        )
+    return given.expand_as(inputs)
