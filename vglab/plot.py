@@ -230,7 +230,8 @@ def effects(
     ax.set_yticks(range(len(names)), list(names))
     ax.set_ylim(len(names) - 0.5, -0.5)
     if len(series) > 1:
-        ax.legend(frameon=False, labelcolor=INK)
+        ax.legend(frameon=False, labelcolor=INK, loc="upper right", ncols=len(series),
+                  bbox_to_anchor=(1, -0.16), columnspacing=1, handletextpad=0.2)  # fmt: skip
     return ax
 
 
