@@ -158,7 +158,9 @@ class Query:
                     )
             if self._output == "probability":
                 if logits.shape[1] == 1:
-                    raise ValueError('a model with one output has no output="probability"')
+                    raise ValueError(
+                        'a model with one output has no probability: use output="logit"'
+                    )
                 logits = logits.softmax(1)
             return logits.gather(1, classes[:, None]).squeeze(1), classes
 

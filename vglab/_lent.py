@@ -41,7 +41,7 @@ def lent(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
     modules = list(model.modules())
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
     for module in modules:
-        if any(nn.parameter.is_lazy(p) for p in module._parameters.values()):
+        if any(nn.parameter.is_lazy(p) for p in module.parameters(recurse=False)):
             raise ValueError(f"{_name(module, model)} has no weights yet: run one batch through it")
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise ValueError(
