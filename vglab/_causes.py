@@ -206,10 +206,13 @@ def _weight_scale(rows: list[Layer], sign: float) -> Cause | None:
         return None
     scale = geometric(map(sigma_w, off))
     goal = geometric(critical(activation_of(layer)) for layer in off)
+    small = sum(activation_of(layer) in SMALL_SLOPES for layer in off)
+    apart = 2 * small > len(off)  # their slopes are a cause by themselves
     return Cause(
         "weight_scale",
         f"the weights are too {'large' if sign > 0 else 'small'} in {brief(names(off))}: "
-        f"σ_w = {scale:.3g}, where gradients keep their size at {goal:.3g}",
+        f"σ_w = {scale:.3g}, where {'products alone' if apart else 'gradients'} keep their size "
+        f"at {goal:.3g}",
         {"sigma_w": scale, "critical_sigma_w": goal},
         names(off),
         sum(logs[layer] for layer in off),

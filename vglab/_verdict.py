@@ -11,6 +11,7 @@ from torch import nn
 from vglab._broken import FLAT, gone, invalid, saturated_output, symmetric
 from vglab._causes import (
     LIMIT,
+    SMALL_SLOPES,
     Cause,
     Remedy,
     activation_of,
@@ -186,6 +187,7 @@ def row(layer: Layer) -> dict[str, Any]:
     """Return what was seen of a layer, for the frame of layers."""
     count = math.prod(layer.shape)
     sigma = sigma_w(layer)
+    known = sigma == sigma and activation_of(layer) not in SMALL_SLOPES
     square = layer["size"] ** 2 / count - layer["mean"] ** 2 if count else math.nan
     return {
         "kind": type(layer.module).__name__,
@@ -193,7 +195,7 @@ def row(layer: Layer) -> dict[str, Any]:
         "norm": norm_of(layer),
         "skip": layer.skip,
         "sigma_w": sigma,
-        "critical_sigma_w": critical(activation_of(layer)) if sigma == sigma else math.nan,
+        "critical_sigma_w": critical(activation_of(layer)) if known else math.nan,
         "mean": layer["mean"],
         "std": math.sqrt(max(square, 0.0)) if square == square else math.nan,
         "saturated": layer["saturated"],
