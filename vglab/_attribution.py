@@ -169,9 +169,12 @@ class Query:
         shape = [*x.shape]
         try:
             logits = self.model(x)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            fits = f"{type(self.model).__name__} failed on inputs of shape {shape}"
-            raise ValueError(f"{fits}: {error}") from error
+        except Exception as error:
+            told = f"{type(self.model).__name__} failed on inputs of shape {shape}"
+            if self._score is None and _from_torch(error):
+                raise ValueError(f"{told}: {error}") from error
+            error.add_note(told)  # what the model or a hook of the user's raises stays what it is
+            raise
         if not isinstance(logits, Tensor):
             raise TypeError(f"the model must return a tensor of logits, got {type(logits)}")
         if logits.ndim == 1:
@@ -202,6 +205,16 @@ class Query:
         if head is None:
             return None
         return head, Query(_Rest(head), head(self.inputs), self.target, self._output)
+
+
+def _from_torch(error: Exception) -> bool:
+    """Find out if torch itself could not work with these inputs, not somebody's code in it."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    within = place is not None and place.tb_frame.f_globals["__name__"].startswith("torch.")
+    kinds = (RuntimeError, ValueError, IndexError, TypeError)
+    return within and isinstance(error, kinds) and not isinstance(error, torch.OutOfMemoryError)
 
 
 class _Rest(nn.Module):

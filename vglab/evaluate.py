@@ -1,4 +1,4 @@
-"""How far to trust an explanation: does it tell what moves the output, and need the model?"""
+"""Score explanations: by what moves the output, by known truth, and by what a network learnt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +11,7 @@ from vglab._attribution import Attribution, asked
 from vglab._lent import as_baseline
 from vglab._randomize import RandomizationTest, explained, randomization_test
 from vglab._ranks import rank_correlation
+from vglab._removal import deletion_auc, fitting, insertion_auc, judged, removal_curve
 
 __all__ = [
     "RandomizationTest",
@@ -29,76 +30,6 @@ __all__ = [
 SLOPES = ("saliency", "smooth_grad")
 
 
-def removal_curve(
-    attribution: Attribution,
-    model: nn.Module,
-    inputs: Any,
-    *,
-    insert: bool = False,
-    baseline: Any = None,
-    steps: int = 64,
-    output: str = "probability",
-) -> tuple[Tensor, Tensor]:
-    """Output while features are replaced by their baseline, those of the largest values first.
-
-    Petsiuk, Das and Saenko 2018, section 4.3. With ``insert``, from the baseline, while features
-    come back in the same order. Values count with their sign; ties go by position.
-
-    Parameters
-    ----------
-    attribution
-        What to judge; its classes are those whose output is followed. A Grad-CAM's feature is a
-        position with all its channels.
-    model, inputs
-        Those that it explains.
-    baseline
-        As in `vglab.explain.integrated_gradients`.
-    steps
-        Points of the curve, at most one for each feature.
-    output
-        "probability", or "logit", also for regression.
-
-    Returns
-    -------
-    tuple
-        Shares of the features removed (or inserted) ``[steps + 1]``, from 0 to 1, and the outputs
-        ``[N, steps + 1]``.
-    """
-    _checks.count("steps", steps)
-    with asked(model, inputs, attribution.target, output=output, seed=0) as query:
-        values = _values(attribution, query.inputs)
-        base = as_baseline(baseline, query.inputs, model)
-        # From the largest value on: which place each feature has.
-        order = attribution.ranking(absolute=False).to(values.device)
-        places = order.argsort(1).view_as(values)
-        size = order.shape[1]
-        counts = torch.linspace(0, size, min(steps, size) + 1, dtype=torch.float64).round()
-        start, end = (base, query.inputs) if insert else (query.inputs, base)
-        scores = [
-            query.scores(torch.where(places < count, end, start)) for count in counts.tolist()
-        ]
-        return (counts / size).float(), torch.stack(scores, 1).to(query.home)
-
-
-def deletion_auc(attribution: Attribution, model: nn.Module, inputs: Any, **options: Any) -> Tensor:
-    """Area ``[N]`` under the deletion curve: small where the features found carry the output.
-
-    The mean output while features are removed (trapezoid rule); arguments as in `removal_curve`.
-    """
-    return torch.trapezoid(*removal_curve(attribution, model, inputs, **options)[::-1], dim=1)
-
-
-def insertion_auc(
-    attribution: Attribution, model: nn.Module, inputs: Any, **options: Any
-) -> Tensor:
-    """Area ``[N]`` under the insertion curve: large where the features found carry the output.
-
-    Arguments as in `removal_curve`.
-    """
-    curve = removal_curve(attribution, model, inputs, insert=True, **options)
-    return torch.trapezoid(*curve[::-1], dim=1)
-
-
 def infidelity(
     attribution: Attribution,
     model: nn.Module,
@@ -114,7 +45,7 @@ def infidelity(
 ) -> Tensor:
     """Mean squared error of the predicted change: ``E[(I·φ - (f(x) - f(x - I)))²]``.
 
-    Yeh et al. 2019, definition 2.1. All examples meet the same perturbations.
+    Yeh et al. 2019. All examples meet the same perturbations.
 
     Parameters
     ----------
@@ -150,8 +81,8 @@ def infidelity(
                 f"noise needs slopes, and {attribution.method} returns shares of the output: leave "
                 "noise out (features are then removed), or say slopes=True"
             )
-    with asked(model, inputs, attribution.target, output=output, seed=seed) as query:
-        x, values = query.inputs, _values(attribution, query.inputs)
+    with judged(attribution, model, inputs, output, seed) as query:
+        x, values = query.inputs, fitting(attribution, query.inputs)
         if slopes and values.shape != x.shape:
             raise ValueError(f"slopes must be {[*x.shape]} like the inputs, got {[*values.shape]}")
         base = as_baseline(baseline, x, model)
@@ -187,8 +118,8 @@ def sensitivity(
 ) -> Tensor:
     """Largest relative change of an explanation when each input value moves by up to ``radius``.
 
-    ``max ‖φ(x + δ) - φ(x)‖ / ‖φ(x)‖`` over δ uniform in the cube (Yeh et al. 2019, definition 3.2,
-    by sampling, hence from below). All examples meet the same δ.
+    ``max ‖φ(x + δ) - φ(x)‖ / ‖φ(x)‖`` over δ uniform in the cube (Yeh et al. 2019, by
+    sampling, hence from below). All examples meet the same δ.
 
     Parameters
     ----------
@@ -253,7 +184,7 @@ def agreement(a: Attribution, b: Attribution, *, absolute: bool = False) -> Tens
 def pointing_accuracy(attribution: Attribution, mask: Any, *, absolute: bool = False) -> float:
     """Share of the examples whose largest value lies inside the mask: the pointing game.
 
-    Zhang et al. 2016, section 4.1. Where k values tie for the largest, each counts 1 / k, so that a
+    Zhang et al. 2016. Where k values tie for the largest, each counts 1 / k, so that a
     map that says nothing scores what guessing does.
 
     Parameters
@@ -279,18 +210,6 @@ def pointing_accuracy(attribution: Attribution, mask: Any, *, absolute: bool = F
     flat = values.flatten(1)
     largest = flat == flat.amax(1, keepdim=True)
     return float(((largest & inside).sum(1) / largest.sum(1)).mean())
-
-
-def _values(attribution: Attribution, inputs: Tensor) -> Tensor:
-    """Values on the inputs' device, checked to fit them."""
-    values = attribution.values.to(inputs)
-    shapes = zip(values.shape, inputs.shape, strict=False)
-    fits = values.ndim == inputs.ndim and len(values) == len(inputs)
-    if not fits or any(mine not in (1, theirs) for mine, theirs in shapes):
-        raise ValueError(
-            f"inputs {[*inputs.shape]} are not those of this explanation {[*values.shape]}"
-        )
-    return values
 
 
 def _total(values: Tensor) -> Tensor:

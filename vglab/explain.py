@@ -90,7 +90,7 @@ def smooth_grad(
 ) -> Attribution:
     """Gradient averaged over noise, ``E[∂f/∂x (x + ε)]``, ε ~ N(0, σ²): SmoothGrad.
 
-    Smilkov et al. 2017, section 3. The gradients keep their signs. All examples meet the same
+    Smilkov et al. 2017. The gradients keep their signs. All examples meet the same
     noise, scaled by their σ, so that an example's values do not depend on its batch.
 
     Parameters
