@@ -187,7 +187,7 @@ def test_same_seed_same_bits_and_nothing_changed(network: nn.Module) -> None:
     assert torch.equal(first.mean, again.mean) and not torch.equal(first.mean, other.mean)
     assert model.training and torch.equal(torch.get_rng_state(), state)
     assert torch.equal(x, WINE.x_test)
-    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))  # fmt: skip
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all("forward" not in module.__dict__ for module in model.modules())
     assert list(first.to_frame()["mean"]) == sorted(first.mean.tolist(), reverse=True)
 

@@ -14,17 +14,25 @@ from torch import Tensor, nn
 from vglab import _checks
 from vglab._attribution import Attribution, Query, asked
 from vglab._grad_cam import grad_cam
+from vglab._importance import Importance, permutation_importance
 from vglab._lent import as_baseline
 from vglab._occlusion import occlusion
+from vglab._shapley import shap_values
+from vglab._surrogate import Surrogate, surrogate
 
 __all__ = [
     "Attribution",
+    "Importance",
+    "Surrogate",
     "grad_cam",
     "gradient_x_input",
     "integrated_gradients",
     "occlusion",
+    "permutation_importance",
     "saliency",
+    "shap_values",
     "smooth_grad",
+    "surrogate",
 ]
 
 
