@@ -203,7 +203,7 @@ def test_sensitivity_like_captum():
         return (explain.saliency(model, inputs[0], 1).values,)
 
     def perturb(inputs, radius):
-        return (inputs[0] + radius * draws.repeat(5, 1),)
+        return (inputs + radius * draws.repeat(5, 1),)
 
     expected = sensitivity_max(reference, (x,), perturb, 0.1, n_perturb_samples=30)
     found = evaluate.sensitivity(

@@ -16,6 +16,7 @@ from vglab._attribution import Attribution, Query, asked
 from vglab._grad_cam import grad_cam
 from vglab._importance import Importance, permutation_importance
 from vglab._lent import as_baseline
+from vglab._lime import LocalModel, lime_weights, superpixels
 from vglab._occlusion import occlusion
 from vglab._shapley import shap_values
 from vglab._surrogate import Surrogate, surrogate
@@ -23,15 +24,18 @@ from vglab._surrogate import Surrogate, surrogate
 __all__ = [
     "Attribution",
     "Importance",
+    "LocalModel",
     "Surrogate",
     "grad_cam",
     "gradient_x_input",
     "integrated_gradients",
+    "lime_weights",
     "occlusion",
     "permutation_importance",
     "saliency",
     "shap_values",
     "smooth_grad",
+    "superpixels",
     "surrogate",
 ]
 
