@@ -36,7 +36,7 @@ EPS = {"batch": 1e-5, "layer": 1e-5, "rms": np.finfo(np.float64).eps}
 
 
 def normalised(z, norm, gain, shift):
-    """Ioffe & Szegedy 2015, algorithm 1; Ba 2016, eq. 4; Zhang & Sennrich 2019, eq. 4."""
+    """Ioffe & Szegedy 2015, algorithm 1; Ba 2016, eq. 3; Zhang & Sennrich 2019, eq. 4."""
     if norm == "rms":
         return z / np.sqrt((z**2).mean(1, keepdims=True) + EPS[norm]) * gain
     axis = 0 if norm == "batch" else 1

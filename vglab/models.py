@@ -45,7 +45,7 @@ class MLP(nn.Module):
         A key of `ACTIVATIONS`.
     norm
         Normalisation of the pre-activations: None, "batch" (Ioffe & Szegedy 2015, algorithm 1),
-        "layer" (Ba et al. 2016, eq. 4) or "rms" (Zhang & Sennrich 2019, eq. 4).
+        "layer" (Ba et al. 2016, eq. 3) or "rms" (Zhang & Sennrich 2019, eq. 4).
     residual
         Add the identity, ``h_l = h_{l-1} + φ(…)``, wherever both have the same width
         (He et al. 2016, eq. 1).
