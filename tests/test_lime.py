@@ -4,12 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lime.lime_base import LimeBase
 from lime.lime_image import LimeImageExplainer
 from lime.lime_tabular import LimeTabularExplainer
 from torch import Tensor, nn
 
 from vglab import data, models, train
-from vglab._lime import lime_weights, superpixels
+from vglab._lime import lime_weights, ridge, superpixels
 
 WINE = data.load("wine")
 DIGITS = data.load("digits", image_size=28)
@@ -38,6 +39,20 @@ def one_output(model: nn.Module, target: int, shape: tuple[int, ...]) -> Any:
             return model(x)[:, target].double().numpy()
 
     return f
+
+
+def test_fit_is_that_of_lime() -> None:
+    generator = np.random.default_rng(0)
+    data, outputs = generator.normal(size=(200, 7)), generator.normal(size=200)
+    outputs += data[:, 0]
+    distances = np.abs(generator.normal(size=200))
+    base = LimeBase(lambda d: np.sqrt(np.exp(-(d**2) / 0.8**2)))
+    told = base.explain_instance_with_data(
+        data, outputs[:, None], distances, 0, 7, feature_selection="none"
+    )
+    weights, intercept, r2 = ridge(data, outputs, distances, 0.8)
+    np.testing.assert_allclose(weights, [dict(told[1])[i] for i in range(7)], rtol=1e-9)
+    assert intercept == pytest.approx(told[0]) and r2 == pytest.approx(told[2])
 
 
 def test_recovers_a_linear_network() -> None:

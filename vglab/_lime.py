@@ -1,7 +1,6 @@
-"""LIME: a linear model of a network near each example, fitted by lime to batches of outputs."""
+"""LIME: a linear model of a network near each example, as lime fits it, on batches of outputs."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -155,21 +154,29 @@ def superpixels(image: Tensor, *, size: int = 16) -> Tensor:
 _Fit = tuple[Tensor, Tensor, Tensor]
 
 
-def _fit(data: Any, outputs: Any, distances: Any, width: float) -> tuple[Any, float, float]:
-    """Lime's ridge regression: weights, intercept and R²; the first row is the example."""
-    from lime.lime_base import LimeBase
+def ridge(data: Any, outputs: Any, distances: Any, width: float) -> tuple[Any, float, float]:
+    """What lime's fit returns, by the normal equations: weights ``[K]``, intercept, weighted R².
 
-    base = LimeBase(partial(_kernel, width=width), random_state=0)
-    intercept, pairs, r2, _ = base.explain_instance_with_data(
-        data, outputs[:, None], distances, 0, data.shape[1], feature_selection="none"
-    )
-    weights = np.zeros(data.shape[1])
-    weights[[place for place, _ in pairs]] = [weight for _, weight in pairs]
-    return weights, float(intercept), float(r2)
+    Minimises the squared error, weighted by ``exp(-distance² / 2 width²)``, plus the squared
+    weights.
 
-
-def _kernel(distance: Any, width: float) -> Any:
-    return np.exp(-(distance**2) / (2 * width**2))
+    Parameters
+    ----------
+    data, outputs, distances
+        Neighbours ``[S, K]``, the network's outputs ``[S]``, and how far each is ``[S]``.
+    width
+        Of the kernel.
+    """
+    near = np.exp(-(distances**2) / (2 * width**2))
+    share = near / near.sum()
+    mean, level = share @ data, float(share @ outputs)
+    centred, left = data - mean, outputs - level
+    weighted = centred * near[:, None]
+    weights = np.linalg.solve(weighted.T @ centred + np.eye(data.shape[1]), weighted.T @ left)
+    total = float(near @ left**2)
+    error = float(near @ (left - centred @ weights) ** 2)
+    r2 = 1 - error / total if total > 0 else 1.0
+    return weights, level - float(mean @ weights), r2
 
 
 def _table(
@@ -200,7 +207,7 @@ def _table(
             data = steps.copy()
             data[0] = (x[i] - columns.mean(0)) / scale
         distances = np.sqrt(((data - data[0]) ** 2).sum(1))
-        weights, intercept, r2 = _fit(data, outputs, distances, width)
+        weights, intercept, r2 = ridge(data, outputs, distances, width)
         if not discretize:
             weights = weights / scale
             intercept -= float((weights * columns.mean(0)).sum())
@@ -217,14 +224,20 @@ def _binned(columns: Any, samples: int, generator: np.random.Generator) -> tuple
     quartiles = QuartileDiscretizer(columns, [], [str(i) for i in range(count)], random_state=0)
     held = quartiles.discretize(columns).astype(int)
     drawn = held[generator.integers(len(held), size=(samples, count)), np.arange(count)]
-    low, high, mean, deviation = np.empty((4, samples, count))
-    for name, table in (("mins", low), ("maxs", high), ("means", mean), ("stds", deviation)):
+    tables = np.zeros((4, count, 4))  # a column of few values has fewer than four bins
+    for name, table in zip(("mins", "maxs", "means", "stds"), tables, strict=True):
         for i in range(count):
-            table[:, i] = np.asarray(getattr(quartiles, name)[i])[drawn[:, i]]
+            values = getattr(quartiles, name)[i]
+            table[i, : len(values)] = values
+    low, high, mean, deviation = tables
+    deviation = deviation.clip(1e-300)
     start, end = ndtr((low - mean) / deviation), ndtr((high - mean) / deviation)
-    uniform = generator.random((samples, count))
-    inside = mean + deviation * ndtri(start + uniform * (end - start))
-    inside = np.where(np.isfinite(inside), inside, mean)
+    place = np.arange(count) * 4 + drawn
+    at = start.take(place)
+    inside = ndtri(at + generator.random((samples, count)) * (end.take(place) - at))
+    middle = mean.take(place)
+    inside = np.where(np.isfinite(inside), middle + deviation.take(place) * inside, middle)
+    low, high = low.take(place), high.take(place)
     return quartiles.discretize, drawn, np.clip(inside, low, high)
 
 
@@ -257,7 +270,7 @@ def _parts(
         outputs = game.coalitions(masks[None].to(rows.device), first)[0]
         data = masks.double().numpy()
         distances = 1 - np.sqrt(data.mean(1))  # the cosine distance from all ones
-        weights, intercept, r2 = _fit(data, outputs.double().cpu().numpy(), distances, width)
+        weights, intercept, r2 = ridge(data, outputs.double().cpu().numpy(), distances, width)
         spread = torch.tensor(weights)[who.of_feature]
         found.append((spread, torch.tensor(intercept), torch.tensor(r2)))
     return found
