@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = ("accuracy", "loss")
-_CACHED = 2**18
+_CACHED = 2**19
 """Values of pre-activations worked on at once: few enough to stay in a processor's cache."""
 
 _Score = Callable[[Tensor, Tensor], Tensor]
@@ -124,10 +124,10 @@ def permutation_importance(
         head = first_layer(model, inputs)
         ask = _Whole(query, who) if head is None else _Short(head, query, who)
         generator = torch.Generator().manual_seed(seed)
+        orders = (torch.randperm(len(inputs), generator=generator) for _ in range(repeats))
         after = torch.stack([
-            _shuffled(ask, inputs, targets, score, who, torch.randperm(len(inputs),
-                      generator=generator).to(inputs.device))
-            for _ in range(repeats)
+            _shuffled(ask, inputs, targets, score, who, order.to(inputs.device), before)
+            for order in orders
         ])  # fmt: skip
     change = (before - after if metric == "accuracy" else after - before).cpu()
     return Importance(
@@ -195,9 +195,9 @@ class _Whole:
     def start(self, x: Tensor, other: Tensor) -> None:
         self._shape, self._x, self._other = x.shape[1:], x.flatten(1), other.flatten(1)
 
-    def logits(self, some: slice) -> Tensor:
+    def logits(self, some: Tensor) -> Tensor:
         """Logits ``[G, n, C]`` with the features of each of some players exchanged."""
-        members = self._members[some]
+        members = [self._members[player] for player in some.tolist()]
         copies = self._x.repeat(len(members), 1, 1)
         for copy, places in zip(copies, members, strict=True):
             copy[:, places] = self._other[:, places]
@@ -217,7 +217,7 @@ class _Short:
     def start(self, x: Tensor, other: Tensor) -> None:
         self._z, self._change = self._head(x), (other - x).flatten(1)
 
-    def logits(self, some: slice) -> Tensor:
+    def logits(self, some: Tensor) -> Tensor:
         """As those of `_Whole`, to rounding."""
         if self._alone:
             change = self._change[:, some].T[:, :, None]
@@ -225,7 +225,7 @@ class _Short:
         else:
             z = torch.stack([
                 torch.addmm(self._z, self._change[:, places], self._columns[places])
-                for places in self._members[some]
+                for places in (self._members[player] for player in some.tolist())
             ])  # fmt: skip
         logits: Tensor = self._head.rest(z.flatten(0, 1))
         return logits.view(*z.shape[:2], -1)
@@ -237,16 +237,25 @@ def _members(who: Players, device: torch.device) -> list[Tensor]:
 
 
 def _shuffled(
-    ask: _Whole | _Short, x: Tensor, targets: Tensor, score: _Score, who: Players, order: Tensor
+    ask: _Whole | _Short,
+    x: Tensor,
+    targets: Tensor,
+    score: _Score,
+    who: Players,
+    order: Tensor,
+    before: Tensor,
 ) -> Tensor:
     """Mean score ``[G]`` with each player's features in another order, float64."""
-    other, total = x[order], torch.zeros(len(who), dtype=torch.float64, device=x.device)
+    other = x[order]
+    total = before * len(x) * x.new_ones(len(who), dtype=torch.float64)
+    # A feature that is everywhere the same, as a picture's corner, changes nothing.
+    moved = who.of_feature.to(x.device)[(other != x).flatten(1).any(0)].unique()
+    total[moved] = 0
     rows = min(len(x), ask.at_once)
     step = max(1, ask.at_once // rows)
     for start in range(0, len(x), rows):
         ask.start(x[start : start + rows], other[start : start + rows])
-        for first in range(0, len(who), step):
-            some = slice(first, min(first + step, len(who)))
+        for some in moved.split(step):
             scores = score(ask.logits(some), targets[start : start + rows])
             total[some] += scores.sum(1, dtype=torch.float64)
     return total / len(x)
