@@ -48,8 +48,8 @@ run-notebooks: $(READY)  ## run every chapter again and compare with what is sto
 site-test: $(READY)  ## test the website that `make book` built
 	$(RUN) pytest tests/book/test_site.py
 
-benchmark: $(READY)  ## speed, side by side: fit, sweep, diagnose, and a sweep that loses a worker
-	$(RUN) pip install --quiet --requirement benchmarks/requirements.txt && for what in fit sweep diagnose cluster; do $(BIN)/python benchmarks/$$what.py || exit 1; done
+benchmark: $(READY)  ## speed, side by side: fit, sweep, diagnose, explain, and a sweep that loses a worker
+	$(RUN) pip install --quiet --requirement benchmarks/requirements.txt && for what in fit sweep diagnose explain cluster; do $(BIN)/python benchmarks/$$what.py || exit 1; done
 
 colab:  ## test the last commit under the versions that Colab has
 	$(PYTHON) constraints/colab.py run
