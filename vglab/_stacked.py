@@ -42,12 +42,11 @@ def train(
     ``networks`` hold a value for each key of `vglab.sweep.DEFAULTS`, and the seed.
     """
     place = _fit_checks.find_device("auto")
-    shape, k = networks[0], len(networks)
-    outputs = data.n_classes if data.class_names else 1
-    with _random_state_kept():
-        template = _template(shape, data, outputs)
+    k = len(networks)
+    with _drawing, torch.random.fork_rng([]):
+        template = _template(networks[0], data)
         _fit_checks.check_output(template, data, torch.device("cpu"), batch_size)
-        weights, buffers = _draw(template, networks, data, outputs, place)
+        weights, buffers = _draw(template, networks, data, place)
     weights = {name: weight.requires_grad_() for name, weight in weights.items()}
     x, y = data.x_train.flatten(1).float().to(place), data.y_train.to(place)
     y = y.long() if data.class_names else y.float()
@@ -80,14 +79,21 @@ def train(
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _template(shape: Settings, data: Dataset, outputs: int) -> MLP:
-    inputs = math.prod(data.input_shape)
-    widths = (inputs, *(int(shape["width"]),) * int(shape["depth"]), outputs)
-    return MLP(widths, shape["activation"], norm=shape["norm"], residual=shape["residual"])
+def widths(network: Settings, data: Dataset) -> tuple[int, ...]:
+    """Units of every layer of a network for ``data``, as `MLP` takes them."""
+    inputs, outputs = math.prod(data.input_shape), data.n_classes if data.class_names else 1
+    return (inputs, *(int(network["width"]),) * int(network["depth"]), outputs)
+
+
+def _template(network: Settings, data: Dataset) -> MLP:
+    return MLP(
+        widths(network, data), network["activation"],
+        norm=network["norm"], residual=network["residual"],
+    )  # fmt: skip
 
 
 def _draw(
-    template: MLP, networks: Sequence[Settings], data: Dataset, outputs: int, place: torch.device
+    template: MLP, networks: Sequence[Settings], data: Dataset, place: torch.device
 ) -> tuple[Stack, Stack]:
     """Initial weights and buffers of every network, each as `fit` would be given them."""
     drawn: dict[str, list[Tensor]] = {}
@@ -95,7 +101,7 @@ def _draw(
         seed = int(network["seed"])
         if network["init"] is None:
             torch.default_generator.manual_seed(seed)
-            model: nn.Module = _template(network, data, outputs)
+            model: nn.Module = _template(network, data)
         else:
             model = initialize(
                 template, network["init"], activation=network["activation"],
@@ -277,12 +283,6 @@ class _Update:
 def _beside(values: Tensor, stack: Tensor) -> Tensor:
     """One value for each network ``[K]``, shaped to multiply a stack ``[K, …]``."""
     return values.view(-1, *(1,) * (stack.ndim - 1))
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    with _drawing, torch.random.fork_rng([]):
-        yield
 
 
 @contextmanager

@@ -156,9 +156,8 @@ def _stacks(runs: Sequence[Run], data: Dataset) -> list[list[int]]:
     more = 1 if _fit_checks.find_device("auto").type == "cpu" else MORE_ON_A_GPU
     for group in groups.values():
         places = sorted(group, key=lambda place: runs[place]["lr"])  # one η after the other
-        depth, width = int(runs[places[0]]["depth"]), int(runs[places[0]]["width"])
-        widths = (math.prod(data.input_shape), *(width,) * depth, max(1, data.n_classes))
-        most = more * MOST_WEIGHTS // sum(a * b for a, b in itertools.pairwise(widths))
+        sizes = itertools.pairwise(_stacked.widths(runs[places[0]], data))
+        most = more * MOST_WEIGHTS // sum(below * above for below, above in sizes)
         count = math.ceil(len(places) / max(1, min(more * MOST_NETWORKS, most)))
         bounds = [len(places) * i // count for i in range(count + 1)]
         stacks += [places[a:b] for a, b in itertools.pairwise(bounds)]
