@@ -29,7 +29,7 @@ from vglab._remedies import remedies
 from vglab._watch import Layer, Pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judgement:
     """Verdict, factor per step and over all steps, which steps those are, and why."""
 
@@ -56,7 +56,7 @@ def judge(seen: Pass, model: nn.Module) -> Judgement:
         verdict = "dead"
     else:
         timed, time_rate, time_ratio = _along_time(seen)
-        if timed is not None and abs(math.log(time_ratio)) > abs(_log(worst)):
+        if timed is not None and _size(time_ratio) > _size(worst):
             along, rate, ratio, worst = "time steps", time_rate, time_ratio, time_ratio
         verdict = "healthy"
         if worst > LIMIT or worst < 1 / LIMIT:
@@ -145,7 +145,7 @@ def _recurrent(layer: Layer, rate: float) -> Cause:
 
 def _unexplained(seen: Pass) -> Cause:
     rows = [layer for layer in trunk(seen) if layer["delta"] > 0]
-    steps = [(abs(_log(a["delta"] / b["delta"])), a, b) for a, b in pairwise(rows)]
+    steps = [(_size(a["delta"] / b["delta"]), a, b) for a, b in pairwise(rows)]
     _, a, b = max(steps, key=lambda step: step[0])
     factor = a["delta"] / b["delta"]
     return Cause(

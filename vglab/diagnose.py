@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from vglab._borrow import flat
 from vglab._causes import Cause, Remedy
-from vglab._verdict import judge, row
+from vglab._verdict import Judgement, judge, row
 from vglab._watch import Pass, is_layer, matrices, watch
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["Cause", "Diagnosis", "Remedy", "diagnose"]
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class Diagnosis(Judgement):
     """What `diagnose` found; ``print`` it, show it in a notebook, or ``plot()`` it.
 
     Attributes
@@ -52,12 +52,6 @@ class Diagnosis:
         What `layers` is made of.
     """
 
-    verdict: str
-    rate: float
-    ratio: float
-    along: str
-    causes: tuple[Cause, ...]
-    remedies: tuple[Remedy, ...]
     loss: float
     rows: dict[str, dict[str, Any]] = field(repr=False)
 
@@ -184,17 +178,8 @@ def diagnose(
     if not seen.layers:
         raise ValueError(f"no linear, convolutional or recurrent layer of {_name(model)} ran")
     _describe_ends(seen, inputs)
-    judgement = judge(seen, model)
-    return Diagnosis(
-        judgement.verdict,
-        judgement.rate,
-        judgement.ratio,
-        judgement.along,
-        judgement.causes,
-        judgement.remedies,
-        seen.ends["loss"],
-        {layer.name: row(layer) for layer in seen.layers},
-    )
+    rows = {layer.name: row(layer) for layer in seen.layers}
+    return Diagnosis(**vars(judge(seen, model)), loss=seen.ends["loss"], rows=rows)
 
 
 def _modules(model: object) -> tuple[dict[str, nn.Module], set[nn.Module]]:
