@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def choice(argument: str, value: object, known: Iterable[str]) -> None:
@@ -47,3 +47,9 @@ def finite(argument: str, values: Tensor) -> None:
             f"{argument} must be finite, got {bad} NaN or infinite values among {values.numel()}; "
             "remove those examples or fill the gaps first"
         )
+
+
+def module(model: object) -> None:
+    """Raise TypeError unless ``model`` is a Module."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")

@@ -36,8 +36,7 @@ def lent(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
         It is no Module; its weights are lazy and saw no input yet; a batch norm without running
         statistics makes one example's output depend on the others.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    _checks.module(model)
     modules = list(model.modules())
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
     for module in modules:

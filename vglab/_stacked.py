@@ -9,7 +9,6 @@ import itertools
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -283,14 +282,3 @@ class _Update:
 def _beside(values: Tensor, stack: Tensor) -> Tensor:
     """One value for each network ``[K]``, shaped to multiply a stack ``[K, …]``."""
     return values.view(-1, *(1,) * (stack.ndim - 1))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for networks this small; what the caller had comes back."""
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -124,7 +124,7 @@ def borrowed(model: nn.Module, place: torch.device, seed: int) -> Iterator[None]
     """Lend the model's device and mode, the random state and the threads; all go back after."""
     home = next(model.parameters()).device
     modes = [(module, module.training) for module in model.modules()]
-    threads = torch.get_num_threads()
+    small = sum(parameter.numel() for parameter in model.parameters()) < SMALL
     cuda = [place] if place.type == "cuda" else []
     try:
         with torch.random.fork_rng(cuda), torch.enable_grad():
@@ -133,14 +133,24 @@ def borrowed(model: nn.Module, place: torch.device, seed: int) -> Iterator[None]
             if place.type == "cuda":
                 torch.cuda.default_generators[place.index].manual_seed(seed)
             model.to(place)
-            if sum(parameter.numel() for parameter in model.parameters()) < SMALL:
-                torch.set_num_threads(1)
-            yield
+            with threads(1 if small else None):
+                yield
     finally:
-        torch.set_num_threads(threads)
         model.to(home)
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def threads(most: int | None) -> Iterator[None]:
+    """Work on so many threads (None: as many as now); the caller's number comes back."""
+    before = torch.get_num_threads()
+    try:
+        if most is not None:
+            torch.set_num_threads(most)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def state(

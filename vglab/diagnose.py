@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vglab import _checks
 from vglab._borrow import flat
 from vglab._causes import Cause, Remedy
 from vglab._verdict import Judgement, judge, row
@@ -182,10 +183,9 @@ def diagnose(
     return Diagnosis(**vars(judge(seen, model)), loss=seen.ends["loss"], rows=rows)
 
 
-def _modules(model: object) -> tuple[dict[str, nn.Module], set[nn.Module]]:
+def _modules(model: nn.Module) -> tuple[dict[str, nn.Module], set[nn.Module]]:
     """Every module by its name, and the layers among them: some there must be, to be trained."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    _checks.module(model)
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError("a ScriptModule cannot be watched: give the Module that it was made from")
     modules = dict(model.named_modules())

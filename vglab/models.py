@@ -220,8 +220,7 @@ def weight_layers(model: nn.Module) -> dict[str, Tensor]:
     TypeError, ValueError
         ``model`` is not a Module, has no such layer, or has a lazy one that saw no input yet.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    _checks.module(model)
     found: dict[Tensor, str] = {}
     for name, module in model.named_modules():
         for part in weight_parts(module):

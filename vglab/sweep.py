@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vglab import _checks, _fit_checks, _grid, _stacked
+from vglab import _checks, _fit_checks, _grid, _stacked, _training
 from vglab._grid import DEFAULTS, Run
 from vglab.data import Dataset, check
 
@@ -127,7 +127,7 @@ class _Work:
     probe_every: int | None
 
     def __call__(self, places: list[int], networks: list[Run]) -> tuple[list[int], list[Run]]:
-        with _stacked.one_thread():
+        with _training.threads(1):  # networks this small need no more
             return places, self._train(networks)
 
     def _train(self, networks: list[Run]) -> list[Run]:
