@@ -28,7 +28,7 @@ ORDER = (
     "data", "models", "initialization", "train", "probe", "theory", "sweep", "diagnose",
     "explain", "evaluate", "claims", "exercises", "plot",
 )  # fmt: skip
-MAY_IMPORT = {"matplotlib": {"plot"}, "shap": {"_shap"}, "lime": {"_lime"}}
+MAY_IMPORT = {"matplotlib": {"plot", "_pictures"}, "shap": {"_shap"}, "lime": {"_lime"}}
 LAZY = ("matplotlib", "shap", "lime", "skimage", "sklearn", "pandas", "torchvision", "tqdm.auto")
 OPTIONAL = {"IPython"}  # there wherever a notebook is
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

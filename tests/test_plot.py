@@ -360,6 +360,40 @@ def test_images_need_a_label_each():
     assert plt.get_fignums() == []
 
 
+# attributions
+
+
+def test_attributions_show_signs_in_two_colours_on_a_scale_of_their_own():
+    pixels = torch.rand(2, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    values = torch.tensor([[-1.0, 0.0, 2.0], [4.0, -4.0, 0.5], [0.0, 0.0, 0.0]])
+    maps = {"a": torch.stack([values, values * 1e-9])[:, None], "nothing": torch.zeros(2, 1, 3, 3)}
+    axes = plot.attributions(pixels, maps, title="What counts", labels=["one", "two"])
+    assert len(axes) == 6 and axes[0].figure.get_suptitle() == "What counts"
+    assert [ax.get_title() for ax in axes] == ["", "a", "nothing", "", "", ""]
+    assert [text.get_text() for ax in axes for text in ax.texts] == ["one", "two"]
+    for row, (shown, first, blank) in enumerate(zip(*[iter(axes)] * 3, strict=True)):
+        np.testing.assert_array_equal(shown.get_images()[0].get_array(), pixels[row, 0])
+        picture = first.get_images()[0]
+        low, zero, high = (picture.to_rgba(scale)[:3] for scale in np.array([-4, 0, 4]) * 1e-9**row)
+        assert to_hex(low) == plot.COLORS[0].lower() and to_hex(high) == plot.COLORS[1].lower()
+        assert to_hex(zero) == to_hex(blank.get_images()[0].to_rgba(0.0)) == plot.PAPER
+    assert colors_of(axes[0].figure) <= PALETTE
+
+
+@pytest.mark.parametrize(
+    ("maps", "labels", "message"),
+    [
+        ({"a": torch.zeros(1, 1, 4, 4)}, None, r"a must be \[2, 1, 4, 4\].*got \[1, 1, 4, 4\]"),
+        ({"a": torch.zeros(2, 3, 4, 4)}, None, "sum the values over channels"),
+        ({}, ["one"], "2 images need as many labels, got 1"),
+    ],
+)
+def test_attributions_refuse_what_does_not_fit(maps, labels, message):
+    with pytest.raises(ValueError, match=message):
+        plot.attributions(torch.zeros(2, 1, 4, 4), maps, title="t", labels=labels)
+    assert plt.get_fignums() == []
+
+
 # The palette, and the cost of an import.
 
 

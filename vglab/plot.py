@@ -13,11 +13,27 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from vglab._pictures import COLORS, GRID, INK, PAPER, array, attributions, images
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, PAPER, GRID = "#1a1a1a", "#ffffff", "#d9d9d9"
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+__all__ = [
+    "COLORS",
+    "GRID",
+    "INK",
+    "LINES",
+    "MARKERS",
+    "PAPER",
+    "attributions",
+    "descent",
+    "effects",
+    "heatmap",
+    "images",
+    "lines",
+    "trainability",
+]
+
 MARKERS = ("o", "s", "^", "D")
 LINES = ("-", "--", "-.", ":")
 
@@ -57,8 +73,8 @@ def lines(
         raise ValueError(f'log must be "", "x", "y" or "xy", got {log!r}')
     ax = _axes(ax, title, xlabel, ylabel)
     for i, (name, values) in enumerate(series.items()):
-        runs = np.atleast_2d(_array(values))
-        positions = np.arange(1, runs.shape[1] + 1) if x is None else _array(x)
+        runs = np.atleast_2d(array(values))
+        positions = np.arange(1, runs.shape[1] + 1) if x is None else array(x)
         color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
         every = max(1, len(positions) // 8)  # markers of lines that coincide stand side by side
         ax.plot(
@@ -78,9 +94,7 @@ def lines(
             )
     if reference is not None:
         name, values = reference
-        ax.plot(
-            positions, _array(values), color=INK, linewidth=1, linestyle=(0, (1, 2)), label=name
-        )
+        ax.plot(positions, array(values), color=INK, linewidth=1, linestyle=(0, (1, 2)), label=name)
     if "x" in log:
         ax.set_xscale("log")
     elif np.issubdtype(positions.dtype, np.integer):
@@ -115,7 +129,7 @@ def descent(
     levels = heights.max().item() * np.linspace(0.03, 1, 9) ** 2
     ax.contour(grid, grid, heights.T.detach(), levels=levels, colors=GRID, linewidths=1)
     for i, (name, path) in enumerate(trajectories.items()):
-        x, y = _array(path).T
+        x, y = array(path).T
         ax.plot(x, y, label=name, color=COLORS[i], linestyle=LINES[i], marker=MARKERS[i],
                 markersize=4, linewidth=1.2)  # fmt: skip
     ax.plot(0, 0, marker="*", markersize=11, color=INK, linestyle="none", label="minimum")
@@ -140,7 +154,7 @@ def heatmap(
     Darker cells hold larger values; ``text`` is how a value is written. The other arguments are as
     in `lines`.
     """
-    table = _array(values)
+    table = array(values)
     if table.shape != (len(rows), len(columns)):
         raise ValueError(
             f"values must be [{len(rows)}, {len(columns)}] for these rows and columns, "
@@ -172,7 +186,7 @@ def trainability(
     Darker is more accurate. ``depths`` and ``sigma_w`` are evenly spaced; ``boundary`` is the name
     of a prediction and its depths ``[sigma_w]``, drawn where they are on the map.
     """
-    table, (name, line) = _array(accuracy), boundary
+    table, (name, line) = array(accuracy), boundary
     if table.shape != (len(depths), len(sigma_w)):
         raise ValueError(
             f"accuracy must be [{len(depths)}, {len(sigma_w)}] for these depths and σ_w, "
@@ -186,8 +200,8 @@ def trainability(
         table, cmap="cividis_r", vmin=0, vmax=1, origin="lower", aspect="auto", extent=extent
     )
     # On the map, whose colours stay as they are, and not on the page.
-    ax.plot(sigma_w, _array(line), color="#fefefe", linewidth=4)
-    ax.plot(sigma_w, _array(line), color="#010101", linewidth=1.6, label=name)
+    ax.plot(sigma_w, array(line), color="#fefefe", linewidth=4)
+    ax.plot(sigma_w, array(line), color="#010101", linewidth=1.6, label=name)
     ax.set_xlim(*extent[:2])
     ax.set_ylim(*extent[2:])
     ax.legend(frameon=False, labelcolor="#010101", loc="upper right")
@@ -213,7 +227,7 @@ def effects(
     """
     if not 1 <= len(series) <= len(COLORS):
         raise ValueError(f"1 to {len(COLORS)} kinds can be told apart, got {len(series)}")
-    tables = {kind: np.atleast_2d(_array(values)) for kind, values in series.items()}
+    tables = {kind: np.atleast_2d(array(values)) for kind, values in series.items()}
     for kind, runs in tables.items():
         if runs.shape[1] != len(names):
             raise ValueError(
@@ -235,26 +249,6 @@ def effects(
     return ax
 
 
-def images(
-    pixels: Tensor, labels: Sequence[str], *, title: str, columns: int = 8
-) -> "Sequence[Axes]":
-    """Draw images ``[N, 1, H, W]`` in grey, dark where large, each under its label."""
-    import matplotlib.pyplot as plt
-
-    if len(pixels) != len(labels):
-        raise ValueError(f"{len(pixels)} images need as many labels, got {len(labels)}")
-    rows = -(-len(pixels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * 0.9, rows * 1.15), squeeze=False)
-    figure.set_facecolor(PAPER)
-    figure.suptitle(title, color=INK, fontsize=11, x=0.02, ha="left")
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for ax, image, label in zip(axes.flat, _array(pixels), labels, strict=False):
-        ax.imshow(image[0], cmap="gray_r")
-        ax.set_title(label, color=INK, fontsize=9)
-    return list(axes.flat)
-
-
 def _axes(ax: "Axes | None", title: str, xlabel: str, ylabel: str) -> "Axes":
     """``ax``, or new axes, in the style of the book."""
     import matplotlib.pyplot as plt
@@ -272,7 +266,3 @@ def _axes(ax: "Axes | None", title: str, xlabel: str, ylabel: str) -> "Axes":
     ax.grid(True, color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
     return ax
-
-
-def _array(values: ArrayLike | Tensor) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
