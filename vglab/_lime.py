@@ -21,7 +21,8 @@ class LocalModel(Attribution):
     ----------
     r2
         Share of the variance of the output near each example, weighted by the kernel, that its
-        linear model explains ``[N]``: a low one says that the values mean little.
+        linear model explains ``[N]``: a low one says that the values are not the network
+        (discretised, they never are), a high one that they fit where the neighbours are.
     intercept
         What the linear model adds to its weighted features ``[N]``.
     segments
@@ -61,8 +62,8 @@ def lime_weights(
         values are.
     background
         Rows ``[B, *input_shape]``. Of a table they give the distribution of the neighbours: normal
-        with each column's mean and deviation or, discretised, its quartiles. A hidden segment of
-        an image shows their mean.
+        with each column's mean and deviation, so around that mean and not around the example, or,
+        discretised, its quartiles. A hidden segment of an image shows their mean.
     target
         None for each example's predicted class; a class; or one for each example.
     samples
@@ -74,8 +75,9 @@ def lime_weights(
     discretize
         Tables only: explain whether a value lies between the quartiles where the example's lies.
     kernel_width
-        By default 0.75 √D of a table (distances in standard deviations), 0.25 of an image (cosine
-        distance), as in lime.
+        By default 0.75 √D of a table (distances in standard deviations; discretised, the root of
+        the number of features in another bin), 0.25 of an image (cosine distance), as in lime. A
+        small one leaves few neighbours, whose weights the penalty shrinks to nothing.
     output
         "logit" or "probability".
     seed
@@ -85,7 +87,9 @@ def lime_weights(
     -------
     LocalModel
         ``values``: of a table slopes, in the output's unit by unit of the input (of a linear
-        network its coefficients); discretised, what lying in the example's bin adds; of an image
+        network its coefficients); discretised, what lying in the example's bin adds, compared with
+        the other bins (of a linear network its coefficients times the difference of the means:
+        Garreau and von Luxburg 2020, "Looking deeper into tabular LIME"); of an image
         what showing a segment adds, the same for each of its pixels. With the fit's ``r2``.
 
     Raises
