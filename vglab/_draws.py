@@ -81,9 +81,10 @@ def draw(pairs: int, players: int, rows: int, seed: int, device: torch.device) -
 def by_orders(game: Game, draws: Draws, budget: Budget) -> Estimate:
     """Average what players add along random orders and their reverses, each on one background row.
 
-    Opposite orders cancel all that two players do together (antithetic sampling, Mitchell et al.
-    2022), equal use of the rows their variation; where not all are used equally often, a quadratic
-    with the network's gradients stands in for what the rows would have said (a control variate).
+    Opposite orders give each of two players exactly half of what they do together (antithetic
+    sampling, Mitchell et al. 2022), equal use of the rows takes out their variation; where not all
+    are used equally often, a quadratic with the network's gradients stands in for what the rows
+    would have said (a control variate).
     """
     alive, empty, whole = game.alive, game.empty(), game.whole()
     control = game.quadratic() if budget.pairs < 2 * len(empty) or budget.pairs % len(empty) or (

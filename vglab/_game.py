@@ -17,8 +17,8 @@ and numbers that may be kept for one example."""
 class Game:
     """Coalitions of the features of one example, the other features coming from a background row.
 
-    ``v_b(S) = f(x_S, b_rest)``; the interventional game is its mean over the background (Lundberg
-    and Lee 2017; Janzing et al. 2020).
+    ``v_b(S) = f(x_S, b_rest)``; the interventional game is its mean over the background (Janzing et
+    al. 2020; Lundberg and Lee 2017 compute it where features are independent).
 
     Parameters
     ----------

@@ -52,9 +52,9 @@ def shap_values(
         background row (see `vglab._draws.by_orders`).
         "kernel": weighted least squares over random coalitions; exact where they are few.
         "linear": closed form, ``w_i (x_i - E b_i)``, for a network that is linear.
-        "deep", "gradient": shap's DeepExplainer (DeepLIFT's rules; Shapley values only of shallow
-        networks) and GradientExplainer (expected gradients; Aumann-Shapley values), on a copy of
-        the model.
+        "deep", "gradient": shap's DeepExplainer (DeepLIFT's rules; near Shapley values for shallow
+        networks, equal to them for linear ones) and GradientExplainer (expected gradients;
+        Aumann-Shapley values), on a copy of the model.
         "auto": "exact" where 2^G B is at most 65,536 for G players, otherwise "permutation".
     samples
         Pairs of orders, pairs of coalitions, or points of "gradient" for each example. By default
