@@ -73,10 +73,11 @@ def permutation_importance(
     """Importance of each feature: the loss of accuracy when its values are shuffled over examples.
 
     Breiman 2001, for the trees of a forest; for any model Fisher, Rudin and Dominici 2019, section
-    3, whose model reliance is the ratio of the two losses. Of a linear regression with the true coefficient β_j it is, with ``metric="loss"``,
-    ``2 β_j² Var(x_j)`` on average. All features share the same ``repeats`` permutations. A network
-    that begins with a linear layer is not run from the start for every shuffled copy (see
-    `vglab._first_layer`): the same numbers, to rounding, much sooner.
+    3, whose model reliance is the ratio of the two losses. Of a linear regression with the true
+    coefficient β_j it is, with ``metric="loss"``, ``2 β_j² Var(x_j)`` on average. All features
+    share the same ``repeats`` permutations. A network that begins with a linear layer is not run
+    from the start for every shuffled copy (see `vglab._first_layer`): the same numbers, to
+    rounding, much sooner.
 
     Parameters
     ----------
