@@ -375,6 +375,20 @@ def test_seed_matters():
     assert not torch.equal(a, b)
 
 
+def test_smooth_grad_explains_the_class_predicted_without_noise():
+    # Both examples are of class 1, and with noise often of class 0.
+    class Valley(nn.Module):
+        def forward(self, x):
+            square = x.square().sum(1, keepdim=True)
+            return torch.cat([square, 0.1 - square], 1)
+
+    x = torch.tensor([[0.0, 0.2], [0.1, -0.1]])
+    unasked = explain.smooth_grad(Valley(), x, noise=2.0, samples=100)
+    assert unasked.target.tolist() == [1, 1]
+    asked = explain.smooth_grad(Valley(), x, 1, noise=2.0, samples=100)
+    assert torch.equal(unasked.values, asked.values)
+
+
 def test_smooth_grad_standard_error():
     model, x = smooth_network()
     runs = [explain.smooth_grad(model, x[:1], 0, samples=20, seed=seed) for seed in range(200)]

@@ -125,6 +125,8 @@ class Query:
 
         At the examples themselves where ``x`` is None; ``rows`` as in `scores`.
         """
+        if x is not None:
+            _ = self.target  # the examples' class, not that of other inputs
         found, seen = [], []
         for part, at in self.parts(self.inputs if x is None else x, rows):
             leaf = part.detach().clone().requires_grad_()
