@@ -34,7 +34,9 @@ def grad_cam(
         The module, or its name, whose output is A; where it runs several times, the last. None for
         the last convolution that ran over more than one position, together with the normalisation,
         activation and skip path that follow it: of all modules that end after it with maps of its
-        height and width, the last. A network with parallel branches needs ``layer``.
+        height and width, the last. A network with parallel branches needs ``layer``. In earlier
+        layers the mean over positions mixes slopes of both signs, and the map may point anywhere
+        (Draelos and Carin 2020).
     relu
         Cut negative values, as the paper does; False keeps the evidence against the class.
 

@@ -83,8 +83,8 @@ def gradient_x_input(
 ) -> Attribution:
     """Gradient times input, ``x ∂f/∂x``: each value's share of f where f is linear without offset.
 
-    Shrikumar et al. 2016, for ReLU networks without biases complete: the values sum to f. Arguments
-    and errors as in `saliency`.
+    Shrikumar et al. 2016. Complete in ReLU networks without biases: the values sum to f; with them,
+    to f less ``Σ b ∂f/∂b`` (Srinivas and Fleuret 2019). Arguments and errors as in `saliency`.
     """
     with asked(model, inputs, target, output=output, seed=0) as query:
         return query.answer(query.gradients() * query.inputs, "gradient_x_input")
