@@ -77,7 +77,7 @@ def surrogate(
 ) -> Surrogate:
     """Fit a simple model to a network's outputs, and measure on other inputs how well it imitates.
 
-    Craven and Shavlik 1995 call the share of agreement on held-out inputs fidelity.
+    Craven and Shavlik 1996 call the share of agreement on held-out inputs fidelity.
 
     Parameters
     ----------
@@ -87,7 +87,8 @@ def surrogate(
         Inputs ``[N, *input_shape]``; no targets are needed.
     kind
         "linear": least squares on the logits, which a linear network's surrogate recovers exactly;
-        "tree": a decision tree; "naive_bayes": Gaussian naive Bayes, for classes only.
+        "tree": a decision tree; "naive_bayes": Gaussian naive Bayes, for classes only, and bad at
+        one-hot columns (one that is constant in a class gets a variance of nearly zero).
     max_depth
         Questions that a tree may ask of one input.
     test_fraction
