@@ -49,8 +49,8 @@ def randomization_test(
 ) -> RandomizationTest:
     """Randomise the layers from the output down, and compare each explanation with the original.
 
-    The cascading test of Adebayo et al. 2018, section 4.1: an explanation that stays similar does
-    not depend on what the network learnt. Where they initialise anew, a weight is drawn here from
+    The cascading test of Adebayo et al. 2018: an explanation that stays similar does not depend
+    on what the network learnt. Where they initialise anew, a weight is drawn here from
     N(0, s²), s being its root mean square, and other parameters (biases, gains) from a normal with
     their mean and standard deviation: each layer keeps its scale and loses what it learnt, so that
     vanishing signals are not mistaken for lost knowledge. Normalisation goes with the layer before
