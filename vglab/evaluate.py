@@ -170,8 +170,8 @@ def completeness_gap(attribution: Attribution) -> Tensor:
 def agreement(a: Attribution, b: Attribution, *, absolute: bool = False) -> Tensor:
     """Spearman's rank correlation ``[N]`` of two explanations of the same examples.
 
-    With their signs, unless ``absolute``: two maps of digits have large ``absolute`` agreement
-    because both are zero on the blank pixels, whatever else they say. NaN where one is constant.
+    With their signs, unless ``absolute``: sizes of two maps of digits agree already where both are
+    zero on the same blank pixels, whatever else they say. NaN where one is constant.
     """
     if a.values.shape != b.values.shape:
         raise ValueError(
