@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 import torch
 
-from vglab import data, initialization, models, train
+from vglab import _planted, data, initialization, models, train
 from vglab.data import load, planted
 
 CLASSES = (3, 8)
@@ -131,6 +131,14 @@ def test_what_is_taken_away_leaves_grass(made):
     grass = shrunk("grass", 4)
     for i in range(8):
         assert found(grass, made.canvas[i, 0].numpy(), np.ones((28, 28), dtype=bool)) >= 77
+
+
+def test_no_pixel_is_beyond_black_or_white():
+    contrasts = {"grass": _planted.CANVAS_CONTRAST, "brick": _planted.TILE_CONTRAST}
+    for name, contrast in contrasts.items():
+        texture = shrunk(name, _planted.SHRINK[name])
+        pixels = _planted.LEVEL + contrast * (texture - texture.mean()) / texture.std()
+        assert pixels.min() >= 0 and pixels.max() <= 1
 
 
 def test_strength_decides_how_often_the_tile_agrees():

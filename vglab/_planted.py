@@ -155,8 +155,9 @@ def planted(
 class _Part:
     """What the images of one part are made of.
 
-    ``grass``, ``bricks`` ``[N, 1, H, W]`` (the tile alone, standing, at its place), ``lying``
-    (the same tile, transposed), ``place`` (where it is), ``digit`` and ``other``: ink from 0 to 1.
+    All ``[N, 1, H, W]``: ``grass``; ``standing``, the tile alone at its place, and ``lying``, the
+    same tile transposed; ``place``, where it is; ``digit`` and ``other``, ink from 0 to 1, the
+    second of the other class. ``label`` and ``kind`` are ``[N]``.
     """
 
     label: Tensor
