@@ -178,7 +178,7 @@ def shapley_ways(case: Case, turn: int) -> dict[str, Callable[[], Tensor]]:
     return {
         "vglab auto": ours(),
         **{f"vglab permutation {n}": ours(method="permutation", samples=n)
-           for n in (4, 12, 25, 50, 100, 400, 800)},
+           for n in (4, 16, 25, 50, 100, 500, 800)},
         **{f"vglab kernel {n}": ours(method="kernel", samples=n) for n in (400, 2000)},
         **{f"shap Kernel {n}": each(kernel(n)) for n in (8 * players, 2 * players + 2048)},
         **{f"shap Permutation {n}": each(permutation(n)) for n in (1, 10)},

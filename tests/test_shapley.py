@@ -504,6 +504,22 @@ def test_nothing_differs() -> None:
         torch.testing.assert_close(found.baseline, found.output)
 
 
+@pytest.mark.parametrize("method", ["exact", "permutation", "kernel"])
+def test_few_play_in_a_batch_of_several_classes(method: str) -> None:
+    model, x, background = network(6, 8, 3), rows(1, 6).repeat(7, 1), rows(9, 6, 2)
+    background[:, :5] = x[0, :5]
+    x[2:4, 5] = background[0, 5]
+    x[4:] = rows(3, 6, 4)  # nobody but the last feature plays in the first four
+    target, ask = torch.tensor([0, 1, 2, 0, 2, 1, 0]), {"method": method, "samples": 5}
+    found = shap_values(model, x, background, target, **ask)
+    assert (found.values[:4, :5] == 0).all() and (found.values[4:] != 0).all()
+    assert found.baseline is not None and found.output is not None
+    torch.testing.assert_close(found.baseline + found.values.sum(1), found.output)
+    for i in range(len(x)):
+        one = shap_values(model, x[i : i + 1], background, target[i], **ask)
+        torch.testing.assert_close(one.values[0], found.values[i], atol=1e-5, rtol=1e-4)
+
+
 def test_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

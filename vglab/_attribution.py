@@ -159,13 +159,15 @@ class Query:
                         f"target must be a class from 0 to {logits.shape[1] - 1}, "
                         f"got {int(classes.max())}"
                     )
-            if self._output == "probability":
-                if logits.shape[1] == 1:
-                    raise ValueError(
-                        'a model with one output has no probability: use output="logit"'
-                    )
-                logits = logits.softmax(1)
-            return logits.gather(1, classes[:, None]).squeeze(1), classes
+            return self.scaled(logits).gather(1, classes[:, None]).squeeze(1), classes
+
+    def scaled(self, logits: Tensor) -> Tensor:
+        """What is explained of logits ``[n, C]``: themselves, or their probabilities."""
+        if self._output == "logit":
+            return logits
+        if logits.shape[1] == 1:
+            raise ValueError('a model with one output has no probability: use output="logit"')
+        return logits.softmax(1)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits ``[n, C]`` of one pass (``[n, 1]`` for regression), checked."""
@@ -231,8 +233,10 @@ class _Rest(nn.Module):
         return self._head.rest(z)
 
 
-def gradient(score: Tensor, leaf: Tensor) -> Tensor:
+def gradient(score: Tensor, leaf: Tensor, *, again: bool = False) -> Tensor:
     """Gradient of the sum of ``score`` with respect to ``leaf``: each example's own.
+
+    ``again`` where more gradients of the same pass are wanted.
 
     Raises
     ------
@@ -241,7 +245,7 @@ def gradient(score: Tensor, leaf: Tensor) -> Tensor:
     """
     found = None
     if score.requires_grad:
-        (found,) = torch.autograd.grad(score.sum(), leaf, allow_unused=True)
+        (found,) = torch.autograd.grad(score.sum(), leaf, allow_unused=True, retain_graph=again)
     if found is None:
         raise ValueError(
             "the model's output has no gradient with respect to what is explained: something "

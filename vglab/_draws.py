@@ -11,7 +11,7 @@ from vglab._game import Game
 
 @dataclass(frozen=True)
 class Estimate:
-    """Values and standard errors ``[G]`` of one example's players, float64."""
+    """Values and standard errors ``[E, G]`` of E examples' players, float64."""
 
     values: Tensor
     error: Tensor
@@ -86,54 +86,56 @@ def by_orders(game: Game, draws: Draws, budget: Budget) -> Estimate:
     are used equally often, a quadratic with the network's gradients stands in for what the rows
     would have said (a control variate).
     """
-    alive, empty, whole = game.alive, game.empty(), game.whole()
-    control = game.quadratic() if budget.pairs < 2 * len(empty) or budget.pairs % len(empty) or (
+    alive, empty, whole = game.alive, game.empty().double(), game.whole().double()[:, None]
+    examples, background = empty.shape
+    control = game.quadratic() if budget.pairs < 2 * background or budget.pairs % background or (
         budget.precision is not None
     ) else None  # fmt: skip
-    control = None if control is None else control[:, alive]
-    seen = empty.new_zeros(0, len(alive)).double()
-    for count in budget.rounds(len(empty)):
-        rows = draws.rows[len(seen) : count]
-        order = draws.keys[len(seen) : count][:, alive].argsort(1)
-        forward, backward = game.walks(alive[order], rows)
-        start, end = empty[rows][:, None], whole.expand(len(rows), 1)
-        added = seen.new_zeros(order.shape)
-        for path, places in ((forward, order), (backward, order.flip(1))):
-            steps = torch.cat([start, path, end], 1).double().diff(dim=1)
-            added.scatter_add_(1, places, steps / 2)
-        seen = torch.cat([seen, added])
-        found = _combine(seen, draws.rows[:count], len(empty), control)
+    control = None if control is None else control[..., alive]
+    seen = empty.new_zeros(examples, 0, len(alive))
+    for count in budget.rounds(background):
+        some = slice(seen.shape[1], count)
+        rows, order = draws.rows[some], draws.keys[some][:, alive].argsort(1)
+        first, others = game.walks(alive[order], rows)
+        # What a player adds to those before it, and to those after it, is their sum here.
+        start = (empty[:, rows] - whole)[..., None]
+        steps = torch.cat([start, first.double() - others.double(), -start], 2).diff(dim=2) / 2
+        added = torch.empty_like(steps).scatter_(2, order.expand_as(steps), steps)
+        seen = torch.cat([seen, added], 1) if some.start else added
+        found = _combine(seen, draws.rows[:count], background, control)
         if budget.enough(found):
             break
-    gap = (whole.double() - empty.double().mean()) - found.values.sum()
+    gap = whole - empty.mean(1, keepdim=True) - found.values.sum(1, keepdim=True)
     return Estimate(found.values + gap * _shares(found), found.error)
 
 
 def _combine(seen: Tensor, rows: Tensor, background: int, control: Tensor | None) -> Estimate:
-    """Mean and standard error of pairs ``[n, G]`` stratified by the background row."""
-    pairs = len(seen)
+    """Mean and standard error of pairs ``[E, n, G]`` stratified by the background row."""
+    pairs = seen.shape[1]
     left = pairs % background if pairs > background else pairs
-    values, rest = seen.mean(0), seen
+    values, spread = seen.mean(1), seen.var(1)
     if control is not None:
-        corrected = seen - control[rows]
-        if float(corrected.var(0).sum()) < float(seen.var(0).sum()):
-            values = values + control.mean(0) - control[rows].mean(0)
-            rest = corrected
-    variance = rest.var(0) * left / pairs**2
+        used = control[:, rows]
+        rest = (seen - used).var(1)
+        helps = rest.sum(1, keepdim=True) < spread.sum(1, keepdim=True)
+        values = torch.where(helps, values + control.mean(1) - used.mean(1), values)
+        spread = torch.where(helps, rest, spread)
+    variance = spread * left / pairs**2
     if pairs > background:  # within rows, from those that were used again
-        sums = seen.new_zeros(background, seen.shape[1]).index_add(0, rows, seen)
-        used = rows.bincount(minlength=background)
-        within = (seen - (sums / used[:, None])[rows]).square().sum(0)
-        variance = variance + within / int((used - 1).clamp_min(0).sum()) / pairs
+        sums = seen.new_zeros(len(seen), background, seen.shape[2]).index_add(1, rows, seen)
+        times = rows.bincount(minlength=background)
+        within = (seen - (sums / times[:, None])[:, rows]).square().sum(1)
+        variance = variance + within / int((times - 1).clamp_min(0).sum()) / pairs
     return Estimate(values, variance.sqrt())
 
 
 def _shares(found: Estimate) -> Tensor:
     """How a gap between the values and their known sum is closed: most where least is known."""
-    for weights in (found.error.square(), found.values.abs()):
-        if float(weights.sum()) > 0:
-            return weights / weights.sum()
-    return torch.full_like(found.values, 1 / max(1, len(found.values)))
+    shares = torch.full_like(found.values, 1 / max(1, found.values.shape[1]))
+    for weights in (found.values.abs(), found.error.square()):
+        total = weights.sum(1, keepdim=True)
+        shares = torch.where(total > 0, weights / total, shares)
+    return shares
 
 
 def by_coalitions(game: Game, draws: Draws, budget: Budget) -> Estimate:
@@ -142,13 +144,13 @@ def by_coalitions(game: Game, draws: Draws, budget: Budget) -> Estimate:
     Kernel SHAP (Lundberg and Lee 2017, theorem 2) with paired sampling (Covert and Lee 2021); only
     what the quadratic of `by_orders` does not explain is regressed.
     """
-    alive, empty, whole = game.alive, game.empty().double(), game.whole().double()
+    alive, empty, whole = game.alive, game.empty()[0].double(), game.whole().double()
     count = len(alive)
     control = game.quadratic()
     known = (
         ((whole - empty) / count)[:, None].expand(-1, count)
         if control is None
-        else control[:, alive]
+        else control[0][:, alive]
     )
     sizes = torch.arange(1, count, device=alive.device)
     chance = (1.0 / (sizes * (count - sizes))).cumsum(0)
@@ -180,4 +182,4 @@ def _regress(masks: Tensor, differences: Tensor, known: Tensor) -> Estimate:
     left = differences - masks @ weights
     spare = max(1, len(masks) - masks.shape[1] + 1)
     error = ((linear * left).square().sum(1) * (len(masks) / spare)).sqrt()
-    return Estimate(known + weights, error)
+    return Estimate((known + weights)[None], error[None])

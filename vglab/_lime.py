@@ -122,7 +122,7 @@ def lime_weights(
             width = kernel_width or 0.75 * x[0].numel() ** 0.5
             fits = _table(query, rows, samples or 5000, discretize, width, output, seed)
         else:
-            fits = _parts(query, rows, maps, samples or 1000, kernel_width or 0.25, output, seed)
+            fits = _parts(query, rows, maps, samples or 1000, kernel_width or 0.25, seed)
         values, intercept, r2 = (torch.stack(each).to(x) for each in zip(*fits, strict=True))
         answer = query.answer(values.view(x.shape), "lime_weights")
     shown = None if maps is None else torch.stack([who.of_feature for who in maps])
@@ -259,13 +259,12 @@ def _maps(segments: Any, x: Tensor) -> list[Players]:
 
 
 def _parts(
-    query: Query, rows: Tensor, maps: list[Players], samples: int, width: float, output: str,
-    seed: int,
-) -> list[_Fit]:  # fmt: skip
+    query: Query, rows: Tensor, maps: list[Players], samples: int, width: float, seed: int
+) -> list[_Fit]:
     mean, found = rows.mean(0, keepdim=True), []
     games: dict[int, Game] = {}
     for i, who in enumerate(maps):
-        game = games.setdefault(id(who), Game(query, mean, who, output))
+        game = games.setdefault(id(who), Game(query, mean, who))
         game.play(i)
         generator = torch.Generator().manual_seed(seed)
         masks = torch.rand(samples, len(who), generator=generator) < 0.5

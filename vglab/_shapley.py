@@ -110,21 +110,20 @@ def shap_values(
                 query, rows, output, samples or 200, seed
             )  # fmt: skip
             return _from_features(query, rows, who, name, *explain)
-        game = Game(query, rows, who, output)
+        game = Game(query, rows, who)
         pairs = samples or _default(method, len(who), len(rows), precision)
         draws = (
             draw(pairs, len(who), len(rows), seed, rows.device)
             if method in ("permutation", "kernel")
             else None
         )
+        together = method == "permutation" and precision is None
         found = [
-            _one(game, example, method, Budget(pairs, precision), draws)
-            for example in range(len(query.inputs))
+            _block(game, block, method, Budget(pairs, precision), draws)
+            for block in game.blocks(pairs if together else 2**62)
         ]
-        baseline = torch.stack([empty for _, _, empty in found])
-        errors = [error for _, error, _ in found if error is not None]
-        values = torch.stack([value for value, _, _ in found])
-        return _answer(query, who, values, torch.stack(errors) if errors else None, baseline, name)
+        values, error, baseline = map(torch.cat, zip(*found, strict=True))
+        return _answer(query, who, values, None if draws is None else error, baseline, name)
 
 
 def _default(method: str, players: int, rows: int, precision: float | None) -> int:
@@ -134,13 +133,13 @@ def _default(method: str, players: int, rows: int, precision: float | None) -> i
     return max(pairs, 8 * players) if method == "kernel" else pairs
 
 
-def _one(
-    game: Game, example: int, method: str, budget: Budget, draws: Draws | None
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Values, standard errors and baseline of one example, ``[G]``, ``[G]`` and a scalar."""
-    game.play(example)
+def _block(
+    game: Game, examples: list[int], method: str, budget: Budget, draws: Draws | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Values, standard errors and baselines of E examples, ``[E, G]``, ``[E, G]`` and ``[E]``."""
+    game.play(*examples)
     with torch.no_grad():
-        baseline = game.empty().double().mean()
+        baseline = game.empty().double().mean(1)
         count = len(game.alive)
         if draws is None:
             found = _linear(game) if method == "linear" else _exact(game)
@@ -148,9 +147,9 @@ def _one(
             found = _exact(game)
         else:
             found = (by_orders if method == "permutation" else by_coalitions)(game, draws, budget)
-    values, error = (found.values.new_zeros(len(game.who)) for _ in range(2))
-    values[game.alive], error[game.alive] = found.values, found.error
-    return values, None if draws is None else error, baseline
+    values, error = found.values.new_zeros(2, len(examples), len(game.who))
+    values[:, game.alive], error[:, game.alive] = found.values, found.error
+    return values, error, baseline
 
 
 def _few(players: int, rows: int, budget: Budget) -> bool:
@@ -175,7 +174,7 @@ def _exact(game: Game) -> Estimate:
     masks[0][:, alive] = (number[:, None] >> bits & 1).bool()
     for part in torch.arange(rows, device=alive.device).split(step):
         total += game.coalitions(masks, part).double().sum(0)
-    return Estimate(shapley(total / rows), total.new_zeros(count))
+    return Estimate(shapley(total / rows)[None], total.new_zeros(1, count))
 
 
 def shapley(values: Tensor) -> Tensor:
@@ -211,10 +210,10 @@ def _linear(game: Game) -> Estimate:
     rows, masks = picked.to(game.background.device), masks.to(game.background.device)
     found = game.coalitions(masks, rows)[:, 0].double()
     if values is not None:
-        wanted = game.empty()[rows].double() + (values[rows] * masks[:, 0]).sum(1)
+        wanted = game.empty()[0, rows].double() + (values[0, rows] * masks[:, 0]).sum(1)
         scale = torch.stack([found, wanted]).abs().max().clamp_min(1.0)
         if float((found - wanted).abs().max()) <= _ROUNDING * scale:
-            return Estimate(values.mean(0)[game.alive], found.new_zeros(len(game.alive)))
+            return Estimate(values.mean(1)[:, game.alive], found.new_zeros(1, len(game.alive)))
     raise ValueError(
         'the model\'s output is not linear in its input: use method="auto" (output="logit" of a '
         "linear network is linear, its probability is not)"
