@@ -8,19 +8,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import permutation_importance as scikit_importance
 from torch import Tensor, nn
 
-from vglab import _importance, data, models, train
+from vglab import _importance, data, models
 from vglab._first_layer import first_layer
 from vglab._importance import permutation_importance
 
 WINE = data.load("wine")
-
-
-@pytest.fixture(scope="module")
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    model = models.MLP((13, 16, 3))
-    train.fit(model, WINE, optimizer="adam", lr=0.01, epochs=10, device="cpu")
-    return model
 
 
 def linear(weights: list[float], bias: float = 0.0) -> nn.Linear:
@@ -98,12 +90,12 @@ def test_short_cut_only_where_the_first_layer_sees_all() -> None:
 
 
 def test_blocks_of_examples_and_features_change_nothing(
-    network: nn.Module, monkeypatch: pytest.MonkeyPatch
+    wine_network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = WINE.x_train, WINE.y_train
-    whole = permutation_importance(network, x, y, metric="loss", repeats=2)
+    whole = permutation_importance(wine_network, x, y, metric="loss", repeats=2)
     monkeypatch.setattr(_importance, "_CACHED", 16 * 50)
-    parts = permutation_importance(network, x, y, metric="loss", repeats=2)
+    parts = permutation_importance(wine_network, x, y, metric="loss", repeats=2)
     torch.testing.assert_close(parts.mean, whole.mean, atol=1e-6, rtol=1e-5)
 
 
@@ -135,12 +127,12 @@ class Estimator(ClassifierMixin, BaseEstimator):
             return self.model(torch.from_numpy(x)).argmax(1).numpy()
 
 
-def test_agrees_with_scikit_learn(network: nn.Module) -> None:
+def test_agrees_with_scikit_learn(wine_network: nn.Module) -> None:
     x, y = WINE.x_train, WINE.y_train
     repeats = 200
-    ours = permutation_importance(network, x, y, repeats=repeats)
+    ours = permutation_importance(wine_network, x, y, repeats=repeats)
     theirs = scikit_importance(
-        Estimator(network.eval()), x.numpy(), y.numpy(), n_repeats=repeats, random_state=0
+        Estimator(wine_network.eval()), x.numpy(), y.numpy(), n_repeats=repeats, random_state=0
     )
     # Both draw their own permutations: means differ by a few standard errors of a difference.
     error = np.sqrt((ours.std.numpy() ** 2 + theirs.importances_std**2) / repeats)
@@ -178,8 +170,8 @@ def test_images_and_frames() -> None:
     assert found.mean.shape == found.std.shape == (4,) and len(found.to_frame()) == 4
 
 
-def test_same_seed_same_bits_and_nothing_changed(network: nn.Module) -> None:
-    model = copy.deepcopy(network).train()
+def test_same_seed_same_bits_and_nothing_changed(wine_network: nn.Module) -> None:
+    model = copy.deepcopy(wine_network).train()
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     x, y = WINE.x_test.clone(), WINE.y_test
     first, again = (permutation_importance(model, x, y, metric="loss", seed=5) for _ in range(2))
@@ -213,7 +205,9 @@ def test_same_seed_same_bits_and_nothing_changed(network: nn.Module) -> None:
         ({"model": lambda x: x}, TypeError, "Module"),
     ],
 )
-def test_bad_input(network: nn.Module, change: dict[str, Any], kind: type, message: str) -> None:
-    given = {"model": network, "x": torch.zeros(5, 13), "y": torch.zeros(5).long()} | change
+def test_bad_input(
+    wine_network: nn.Module, change: dict[str, Any], kind: type, message: str
+) -> None:
+    given = {"model": wine_network, "x": torch.zeros(5, 13), "y": torch.zeros(5).long()} | change
     with pytest.raises(kind, match=message):
         permutation_importance(**given)

@@ -7,19 +7,11 @@ import torch
 from sklearn.naive_bayes import GaussianNB
 from torch import Tensor, nn
 
-from vglab import data, models, train
+from vglab import data, models
 from vglab._surrogate import surrogate
 
 WINE = data.load("wine")
 X = torch.cat([WINE.x_train, WINE.x_test])
-
-
-@pytest.fixture(scope="module")
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    model = models.MLP((13, 16, 3))
-    train.fit(model, WINE, optimizer="adam", lr=0.01, epochs=10, device="cpu")
-    return model
 
 
 class Steps(nn.Module):
@@ -49,13 +41,13 @@ def test_a_tree_is_recovered() -> None:
     assert surrogate(Steps(), x, "linear").fidelity < found.fidelity
 
 
-def test_fidelity_is_agreement_on_held_out_inputs(network: nn.Module) -> None:
+def test_fidelity_is_agreement_on_held_out_inputs(wine_network: nn.Module) -> None:
     order = torch.randperm(len(X), generator=torch.Generator().manual_seed(4))
     held_out, rest = X[order[:44]], X[order[44:]]
     with torch.no_grad():
-        wanted, classes = network(held_out).argmax(1), network(rest).argmax(1)
+        wanted, classes = wine_network(held_out).argmax(1), wine_network(rest).argmax(1)
     for kind in ("linear", "tree", "naive_bayes"):
-        found = surrogate(network, X, kind, seed=4)
+        found = surrogate(wine_network, X, kind, seed=4)
         agree = found.predict(held_out) == wanted
         assert found.fidelity == pytest.approx(float(agree.float().mean()))
         assert found.chance == pytest.approx(
@@ -74,8 +66,8 @@ def test_regression_tree() -> None:
     assert found.predict(diabetes.x_test).dtype == torch.float32
 
 
-def test_same_seed_same_result_and_nothing_changed(network: nn.Module) -> None:
-    model = copy.deepcopy(network).train()
+def test_same_seed_same_result_and_nothing_changed(wine_network: nn.Module) -> None:
+    model = copy.deepcopy(wine_network).train()
     state = torch.get_rng_state(), np.random.get_state()[1].copy()
     one, two = (surrogate(model, X, "tree", seed=1) for _ in range(2))
     assert one.rules() == two.rules() and one.fidelity == two.fidelity
@@ -95,14 +87,16 @@ def test_same_seed_same_result_and_nothing_changed(network: nn.Module) -> None:
         ({"model": nn.Linear(13, 1), "kind": "naive_bayes"}, ValueError, "regression"),
     ],
 )
-def test_bad_input(network: nn.Module, change: dict[str, Any], kind: type, message: str) -> None:
-    given = {"model": network, "x": X, "kind": "tree"} | change
+def test_bad_input(
+    wine_network: nn.Module, change: dict[str, Any], kind: type, message: str
+) -> None:
+    given = {"model": wine_network, "x": X, "kind": "tree"} | change
     with pytest.raises(kind, match=message):
         surrogate(**given)
 
 
-def test_what_a_kind_does_not_have(network: nn.Module) -> None:
+def test_what_a_kind_does_not_have(wine_network: nn.Module) -> None:
     with pytest.raises(AttributeError, match="kind='linear'"):
-        surrogate(network, X, "tree").coefficients  # noqa: B018
+        surrogate(wine_network, X, "tree").coefficients  # noqa: B018
     with pytest.raises(AttributeError, match="kind='tree'"):
-        surrogate(network, X, "linear").rules()
+        surrogate(wine_network, X, "linear").rules()
