@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nbformat import NotebookNode
+from questions import question_problems
 from twins import (
     BookError,
     Chapter,
@@ -55,6 +56,7 @@ def chapter_problems(chapter: Chapter, covers: list[str]) -> Iterator[str]:
     notebook = load(chapter.notebook)
     yield from pair_problems(chapter, notebook)
     yield from output_problems(notebook)
+    yield from question_problems(notebook)
     size = chapter.notebook.stat().st_size
     if size > MAX_BYTES:
         yield f"the notebook has {size:,} bytes; at most {MAX_BYTES:,} are allowed"

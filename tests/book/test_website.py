@@ -24,7 +24,7 @@ def build(root):
     """Build a book as `make book` does."""
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copytree(ROOT / "book" / "_tools", root / "book" / "_tools", dirs_exist_ok=True)
-    for picture in ("vglab.css", "logo.svg", "favicon.svg"):
+    for picture in ("vglab.css", "quiz.js", "logo.svg", "favicon.svg"):
         shutil.copy(ROOT / "book" / "_static" / picture, root / "book" / "_static")
     (root / "_toc.yml").write_text(TOC)
     (root / "book" / "references.bib").touch()
