@@ -2,7 +2,8 @@
 
 import copy
 import html
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from vglab import _checks
 
-__all__ = ["Result", "check"]
+__all__ = ["Result", "check", "run_tests"]
 
 MIME = "application/vnd.vglab.check+json"
 
@@ -90,6 +91,45 @@ def check(
         if difference:
             return Result(False, f"{where}: {difference}")
     return Result(True, f"right on {len(calls)} input{'s' * (len(calls) > 1)}")
+
+
+def run_tests(names: Mapping[str, Any], *tests: Callable[..., None]) -> Result:
+    """Run the public tests of an assignment's question, one line of the result for each.
+
+    Parameters
+    ----------
+    names
+        The notebook's names, ``globals()``; a test's parameters say which of them it takes.
+    tests
+        Functions that raise where something is wrong, as with ``assert``.
+
+    Returns
+    -------
+    Result
+        Passed where every test did; not attempted where a name is missing or still ``...``, or a
+        function raises `NotImplementedError`.
+    """
+    lines, all_passed = [], True
+    for test in tests:
+        parameters = list(inspect.signature(test).parameters)
+        if any(names.get(name, ...) is ... for name in parameters):
+            return Result(None, "not attempted yet")
+        try:
+            test(*(names[name] for name in parameters))
+            lines.append(f"✓ {_told(test)}")
+        except NotImplementedError:
+            return Result(None, "not attempted yet")
+        except (Exception, SystemExit) as error:
+            all_passed = False
+            said = str(error) or "it did not hold"
+            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+            lines.append(f"✗ {_told(test)}: {kind}{said}")
+    head = "all public tests passed" if all_passed else "not yet:"
+    return Result(all_passed, "\n".join([head, *lines]))
+
+
+def _told(test: Callable[..., None]) -> str:
+    return test.__name__.removeprefix("test_").replace("_", " ")
 
 
 def _copy(arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,0 +1,1 @@
+"""Assignments for a class: student notebooks, and grades that a submission cannot forge."""

@@ -1,0 +1,78 @@
+"""Marking one submission: a release's tests, run here, on what its session answers."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vglab.assignments.session import Session, Stopped, SubmissionError
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released assignment as its instructor keeps it: what it is, and its tests by question."""
+
+    folder: Path
+    about: dict[str, Any]
+    tests: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Release":
+        """Read `folder`/instructor; raise FileNotFoundError where it is no release."""
+        from otter.test_files.exception_test import ExceptionTestFile
+
+        path = folder / "instructor" / "assignment.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} is not a released assignment: it has no instructor/assignment.json; "
+                "make one with `python -m vglab assignments release`"
+            )
+        about = json.loads(path.read_text(encoding="utf-8"))
+        tests = {
+            one.stem: ExceptionTestFile.from_file(str(one))
+            for one in sorted((folder / "instructor" / "tests").glob("*.py"))
+        }
+        return cls(folder, about, tests)
+
+    def blank(self) -> list[dict[str, Any]]:
+        """List every question as a record has it, with no points."""
+        return [self._question(about, None) for about in self.about["questions"]]
+
+    def mark(self, session: Session) -> list[dict[str, Any]]:
+        """Run every question's tests and list the questions as a record has them."""
+        return [self._question(about, session) for about in self.about["questions"]]
+
+    def mark_question(self, name: str, session: Session) -> dict[str, Any]:
+        """Run one question's tests."""
+        about = next(about for about in self.about["questions"] if about["name"] == name)
+        return self._question(about, session)
+
+    def _question(self, about: dict[str, Any], session: Session | None) -> dict[str, Any]:
+        if about["manual"]:
+            return {**about, "points": None, "tests": []}
+        tests = [run(case, session) for case in self.tests[about["name"]].test_cases]
+        return {**about, "points": sum(test["points"] for test in tests), "tests": tests}
+
+
+def run(case: Any, session: Session | None) -> dict[str, Any]:
+    """Run one of otter's test cases on a session; without one, or where it ended, it fails.
+
+    Only an exception fails a test, as in otter; what the submission raised is part of its message.
+    """
+    name, passed, message = case.body.test_func.__name__, False, ""
+    try:
+        if session is None:
+            message = "not run"
+        else:
+            case.body.call_func(session)
+            passed = True
+    except AssertionError as error:
+        message = str(error) or "it did not hold"
+    except (SubmissionError, Stopped) as error:
+        message = str(error)
+    except Exception as error:
+        message = f"what your answer gives does not fit: {type(error).__name__}: {error}"
+    return {
+        "name": name, "hidden": case.hidden, "passed": passed, "message": message[:500],
+        "points": float(case.points) if passed else 0.0, "possible": float(case.points),
+    }  # fmt: skip
