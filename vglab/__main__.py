@@ -1,4 +1,4 @@
-"""``python -m vglab diagnose package.module:factory``: diagnose a network from a shell."""
+"""From a shell: ``python -m vglab diagnose package.module:factory``, ``python -m vglab assignments``."""
 
 import argparse
 import importlib
@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from vglab.assignments import command as assignments
 from vglab.diagnose import Diagnosis, diagnose
 
 STATUS = {"healthy": 0, "vanishing": 1, "exploding": 1, "dead": 1, "invalid": 1}
@@ -17,7 +18,7 @@ class _UsageError(Exception):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return 0 for a healthy network, 1 for a sick one, 2 where nothing ran."""
+    """Run a command; return its exit status: of `diagnose` 0 healthy, 1 sick, 2 where nothing ran."""
     parser = argparse.ArgumentParser(prog="python -m vglab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(
@@ -33,7 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
         "factory", metavar="package.module:factory", help="a function without arguments"
     )
     command.add_argument("--layers", action="store_true", help="print the table of layers too")
+    assignments.add(commands)
     given = parser.parse_args(arguments)
+    if given.command == "assignments":
+        return assignments.main(given)
     try:
         result = _diagnose(given.factory)
     except _UsageError as error:

@@ -1,6 +1,7 @@
 """A conversation with a submission in its sandbox: its names, as a test sees them."""
 
 import sys
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -9,23 +10,33 @@ from vglab.assignments import wire
 from vglab.assignments.sandbox import Limits, Sandboxed, Stopped
 
 COMMAND = (sys.executable, "-I", "-m", "vglab.assignments.worker")
-CALL_SECONDS = 60.0
+CALL_SECONDS = 20.0
+MESSAGE = 500
 
 
 class SubmissionError(Exception):
     """What a submission did wrong when it was asked; the message is for its author."""
 
 
+class CellStopped(Stopped):
+    """A cell ended the process or ran into a limit; `cell` is its number."""
+
+    def __init__(self, cell: int, reason: str) -> None:
+        super().__init__(f"cell {cell}: {reason}")
+        self.cell = cell
+
+
 class Session:
     """A submitted notebook, run in a sandbox, whose names can be asked for.
 
     Every value that comes out was validated by `vglab.assignments.wire` and is of a plain type; a
-    function comes out as a `Function`, whose calls run inside.
+    function comes out as a `Function`, whose calls run inside. `errors` holds ``(number, message)``
+    of each cell that raised, which does not end the others.
 
     Parameters
     ----------
     cells
-        ``(number, source)`` of each code cell, run in order; one that raises does not end the rest.
+        ``(number, source)`` of each code cell, in order.
     seconds
         Wall time for all cells together.
     limits, kind
@@ -33,8 +44,8 @@ class Session:
 
     Raises
     ------
-    Stopped
-        On entering: the cells ended the process or hit a limit.
+    CellStopped
+        On entering: a cell ended the process or ran into a limit.
     """
 
     def __init__(
@@ -46,17 +57,21 @@ class Session:
         kind: str | None = None,
     ) -> None:
         self._sandboxed = Sandboxed(COMMAND, limits=limits or Limits(), kind=kind)
-        self._cells = [[number, source] for number, source in cells]
-        self._seconds = seconds
+        self._cells, self._seconds = cells, seconds
         self.errors: list[tuple[int, str]] = []
 
     def __enter__(self) -> Self:
         self._sandboxed.__enter__()
+        number, end = 0, time.monotonic() + self._seconds
         try:
-            answer = self._ask(self._cells, self._seconds)
-            self.errors = [(int(number), str(message)) for number, message in answer]
-        except BaseException:
+            for number, source in self._cells:
+                said = self._asked(["run", source], max(end - time.monotonic(), 0.1))
+                if said:
+                    self.errors.append((number, str(said)[:MESSAGE]))
+        except BaseException as error:
             self._sandboxed.__exit__(None, None, None)
+            if isinstance(error, (Stopped, SubmissionError)):
+                raise CellStopped(number, str(error)) from None
             raise
         return self
 
@@ -68,30 +83,32 @@ class Session:
     ) -> None:
         self._sandboxed.__exit__(kind, error, traceback)
 
-    def _ask(self, request: Any, seconds: float) -> Any:
+    def _asked(self, request: list[Any], seconds: float = CALL_SECONDS) -> Any:
+        """Ask for one thing; raise SubmissionError where the submission raises or has it not."""
         self._sandboxed.send(wire.dumps(request) + b"\n")
         line = self._sandboxed.receive(seconds, wire.MAX_BYTES)
         try:
-            return wire.loads(line)
+            answer = wire.loads(line)
         except wire.WireError as error:
             raise SubmissionError(f"gave something that is {error}") from None
-
-    def request(self, *request: Any) -> Any:
-        """Ask for one thing; raise SubmissionError where the submission raises or has it not."""
-        answer = self._ask(list(request), CALL_SECONDS)
         match answer:
             case ["value", value]:
                 return value
             case ["function", str(name)]:
                 return Function(self, name)
             case ["error", str(message)]:
-                raise SubmissionError(message)
+                raise SubmissionError(message[:MESSAGE])
         raise SubmissionError("gave an answer of no known form")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the process has ended, so that nothing can be asked any more."""
+        return self._sandboxed.reason is not None
 
     def get(self, name: str, default: Any = None) -> Any:
         """Give the value of a name of the notebook: what otter calls the global environment."""
         try:
-            return self.request("value", name)
+            return self._asked(["value", name])
         except SubmissionError as error:
             if str(error).startswith("KeyError"):
                 raise SubmissionError(f"{name} is not defined") from None
@@ -99,7 +116,7 @@ class Session:
 
     def run(self, source: str) -> str:
         """Run another cell; give what it raised, or nothing."""
-        return str(self.request("run", source))
+        return str(self._asked(["run", source]))
 
 
 class Function:
@@ -110,7 +127,7 @@ class Function:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call it; raise SubmissionError with what it raised."""
-        return self._session.request("call", self.__name__, list(arguments), keywords)
+        return self._session._asked(["call", self.__name__, list(arguments), keywords])
 
 
-__all__ = ["Function", "Limits", "Session", "Stopped", "SubmissionError"]
+__all__ = ["CellStopped", "Function", "Limits", "Session", "Stopped", "SubmissionError"]

@@ -50,7 +50,7 @@ def loads(line: bytes, *, functions: bool = False) -> Any:
     if len(line) > MAX_BYTES:
         raise WireError(f"more than {MAX_BYTES // 2**20} MB")
     try:
-        return decode(json.loads(line, parse_constant=_refuse), functions=functions)
+        return decode(json.loads(line.decode(), parse_constant=_refuse), functions=functions)
     except WireError:
         raise
     except Exception as error:  # whatever a forged message provokes
@@ -85,7 +85,10 @@ def encode(value: Any) -> Any:
 
 def decode(data: Any, *, functions: bool = False) -> Any:
     """Turn the JSON of `encode` back into the value."""
-    if data is None or type(data) in (bool, int, float, str):
+    if type(data) is str:
+        data.encode()  # half a character, which no file could take, raises here
+        return data
+    if data is None or type(data) in (bool, int, float):
         return data
     if type(data) is list:
         return [decode(one, functions=functions) for one in data]

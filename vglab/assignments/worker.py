@@ -1,9 +1,9 @@
-"""Run a submission's cells, then answer its grader's questions: what runs inside the sandbox.
+"""Run a submission's cells and answer its grader's questions: what runs inside the sandbox.
 
-The grader sends one JSON value a line and gets one back: first the cells, answered by those that
-raised; then requests ``["value", name]``, ``["call", name, arguments, keywords]`` and
-``["run", source]``, answered by ``["value", …]`` or ``["error", message]``. Nothing here is trusted by
-the grader: a submission may change all of it, and gains only the right to answer for itself.
+The grader sends one JSON value a line, ``["run", source]``, ``["value", name]`` or
+``["call", name, arguments, keywords]``, and gets one back: ``["value", …]``, ``["function", name]`` or
+``["error", message]``. Nothing here is trusted by the grader: a submission may change all of it, and
+gains only the right to answer for itself.
 """
 
 import os
@@ -23,7 +23,6 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     shell = _shell()
-    _send(answers, run_cells(shell, wire.loads(requests.readline())))
     for line in requests:
         _send(answers, answer(shell, wire.loads(line, functions=True)))
 
@@ -40,16 +39,6 @@ def _shell() -> Any:
     shell.showtraceback = lambda *_, **__: None
     shell.showsyntaxerror = lambda *_, **__: None
     return shell
-
-
-def run_cells(shell: Any, cells: list[list[Any]]) -> list[list[Any]]:
-    """Run ``[number, source]`` cells in order; give ``[number, message]`` of those that raised."""
-    failed = []
-    for number, source in cells:
-        error = _run(shell, source)
-        if error:
-            failed.append([number, error])
-    return failed
 
 
 def _run(shell: Any, source: str) -> str:

@@ -1,0 +1,203 @@
+"""Grading a folder of submissions: each in a sandbox of its own, resumable, and never all or nothing.
+
+A submission runs in its sandbox; the tests run here and only ask it for values. What comes of each is
+one JSON file, written whole or not at all, so that a run that was killed goes on where it stopped.
+"""
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from vglab.assignments.marking import Release
+from vglab.assignments.session import CellStopped, Limits, Session, Stopped
+from vglab.assignments.submissions import Cell, Submission, UnreadableNotebook, find, read_cells
+
+STOPPED_CELLS = 2  # so many cells that end the process are left out before a submission is given up
+BUDGET = 4  # times a release's seconds that all of a submission's fresh starts may take together
+Record = dict[str, Any]
+
+
+def grade(
+    folder: Path,
+    submissions: Path,
+    out: Path,
+    *,
+    jobs: int = 1,
+    kind: str | None = None,
+    limits: Limits | None = None,
+    progress: Callable[[Iterator[Record], int], Iterator[Record]] | None = None,
+) -> list[Record]:
+    """Grade every submission in a folder or archive against a release.
+
+    Parameters
+    ----------
+    folder
+        What `release` made.
+    submissions
+        A download of Canvas, Moodle or Gradescope, or plain files; nothing there is changed.
+    out
+        Gets ``results/<key>.json`` for each. Of those there, what was graded with the same tests from
+        the same bytes is kept.
+    jobs
+        Submissions graded at a time.
+    kind, limits
+        Of the sandbox; None takes the best there is, or raises `Unavailable`.
+    progress
+        Wraps the records as they come, given how many there will be.
+
+    Returns
+    -------
+    list
+        A record for each submission, in the order of their keys.
+    """
+    release, found = Release.load(folder), find(submissions)
+    results = out / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    records = {one.key: _kept(results, release, one) for one in found}
+    left = [one for one in found if records[one.key] is None]
+    made = _graded(release, left, jobs, functools.partial(
+        grade_one, folder, kind=kind, limits=limits or Limits()))  # fmt: skip
+    for record in progress(made, len(left)) if progress else made:
+        records[record["key"]] = record
+        _write(results / f"{record['key']}.json", record)
+    return [record for _, record in sorted(records.items()) if record is not None]
+
+
+def _graded(
+    release: Release, left: list[Submission], jobs: int, work: Callable[[Submission], Record]
+) -> Iterator[Record]:
+    """Give each record as soon as it is there; a process that dies takes nobody else's with it."""
+    context = multiprocessing.get_context("spawn")
+    again = []
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        futures: dict[Future[Record], Submission] = {pool.submit(work, one): one for one in left}
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                again.append(futures[future])
+    for one in again:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            try:
+                yield pool.submit(work, one).result()
+            except BrokenProcessPool:
+                yield _record(release, one, "stopped", "its grading process ended twice")
+
+
+def grade_one(
+    folder: Path, submission: Submission, *, kind: str | None = None, limits: Limits | None = None
+) -> Record:
+    """Grade one submission; whatever is wrong with it is told in its record."""
+    release, began = _loaded(folder), time.monotonic()
+    try:
+        content = submission.read()
+        cells = read_cells(content)
+    except UnreadableNotebook as error:
+        return _record(release, submission, "unreadable", str(error))
+    record = _record(release, submission, "graded", submission.problem)
+    record["sha256"] = hashlib.sha256(content).hexdigest()
+    own = own_cells(release, cells)
+    code = [(number, cell.source) for number, cell in own if cell.kind == "code"]
+    try:
+        _mark(record, release, code, kind, limits or Limits())
+    except Stopped as error:
+        record |= {"status": "stopped", "message": f"stopped: {error}"}
+    record["answers"] = _answers(release, own)
+    record["seconds"] = round(time.monotonic() - began, 1)
+    return record
+
+
+@functools.cache
+def _loaded(folder: Path) -> Release:
+    return Release.load(folder)
+
+
+def _mark(
+    record: Record, release: Release, code: list[tuple[int, str]], kind: str | None, limits: Limits
+) -> None:
+    """Mark question by question; where one ends the process, the next gets a fresh one."""
+    errors: dict[int, str] = {}
+    waiting = [about["name"] for about in release.about["questions"]]
+    end = time.monotonic() + BUDGET * release.about["seconds"]
+    marked: dict[str, Record] = {question["name"]: question for question in record["questions"]}
+    while waiting:
+        if time.monotonic() > end:
+            raise Stopped(f"{', '.join(waiting)} not reached in time")
+        try:
+            cells = [cell for cell in code if cell[0] not in errors]
+            with Session(cells, seconds=release.about["seconds"], limits=limits, kind=kind) as asked:
+                raised = dict(asked.errors)
+                while waiting and not asked.stopped:
+                    name = waiting.pop(0)
+                    marked[name] = release.mark_question(name, asked)
+        except CellStopped as error:
+            errors[error.cell] = str(error)
+            if len(errors) > STOPPED_CELLS:
+                raise
+            continue
+        record["questions"] = list(marked.values())
+        told = sorted((errors | raised).items())
+        record["errors"] = [{"cell": number, "message": message} for number, message in told]
+
+
+def own_cells(release: Release, cells: list[Cell]) -> list[tuple[int, Cell]]:
+    """Number the cells, and leave out what the release itself put there to be run or read."""
+    path = release.folder / "student" / f"{release.about['name']}.ipynb"
+    given = {cell.source.strip() for cell in read_cells(path.read_bytes())}
+    given = {source for source in given if _is_ours(source)}
+    return [(n, cell) for n, cell in enumerate(cells, start=1) if cell.source.strip() not in given]
+
+
+def _is_ours(source: str) -> bool:
+    return source.startswith("# Public tests of") or '"google.colab" in sys.modules' in source
+
+
+def _answers(release: Release, cells: list[tuple[int, Cell]]) -> dict[str, str]:
+    """Collect what stands between the heading of a written question and the next question's."""
+    path = release.folder / "student" / f"{release.about['name']}.ipynb"
+    given = {cell.source.strip() for cell in read_cells(path.read_bytes())}
+    titles = {about["title"]: about for about in release.about["questions"]}
+    found: dict[str, list[str]] = {}
+    current = None
+    for _, cell in cells:
+        for title in re.findall(r"^##+ (.+?)\s*$", cell.source, re.M):
+            current = titles.get(title, current if title != "Handing in" else None)
+        if current and current["manual"] and cell.source.strip() not in given:
+            found.setdefault(current["name"], []).append(cell.source.strip())
+    return {name: "\n\n".join(texts) for name, texts in found.items()}
+
+
+def _record(release: Release, submission: Submission, status: str, message: str) -> Record:
+    return {
+        "schema": 1, "assignment": release.about["name"], "tests": release.about["tests"],
+        "key": submission.key, "student": submission.student,
+        "student_id": submission.student_id, "file": submission.name, "sha256": "",
+        "late": submission.late, "status": status, "message": message, "seconds": 0.0,
+        "questions": release.blank(), "errors": [], "answers": {},
+    }  # fmt: skip
+
+
+def _kept(results: Path, release: Release, submission: Submission) -> Record | None:
+    """Give the record of an earlier run where tests and bytes are the same."""
+    path = results / f"{submission.key}.json"
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        digest = hashlib.sha256(submission.read()).hexdigest()
+    except (OSError, ValueError):
+        return None
+    same = record.get("tests") == release.about["tests"] and record.get("sha256") == digest
+    return record if same else None
+
+
+def _write(path: Path, record: Record) -> None:
+    unfinished = path.with_name(f"{path.name}.tmp")
+    unfinished.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
+    unfinished.replace(path)
