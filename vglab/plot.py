@@ -5,6 +5,9 @@ ink and the paper are fixed values, which the website swaps for the theme's own 
 Matplotlib is imported by the first figure, not by ``import vglab``.
 """
 
+import html
+import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +34,7 @@ __all__ = [
     "heatmap",
     "images",
     "lines",
+    "svg",
     "trainability",
 ]
 
@@ -247,6 +251,26 @@ def effects(
         ax.legend(frameon=False, labelcolor=INK, loc="upper right", ncols=len(series),
                   bbox_to_anchor=(1, -0.16), columnspacing=1, handletextpad=0.2)  # fmt: skip
     return ax
+
+
+def svg(ax: "Axes", *, alt: str) -> str:
+    """The figure of ``ax`` as an ``<svg>`` element for a page, and the figure closed.
+
+    Ink, paper and grid become CSS variables, ``--ink``, ``--paper`` and ``--grid``, so that the
+    page can give them its own colours. ``alt`` says what is to be seen. The same figure gives the
+    same text.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, file = ax.get_figure(root=True), io.StringIO()
+    assert figure is not None
+    with plt.rc_context({"svg.hashsalt": "vglab", "svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    element = re.sub(r"\A.*?<svg|\s*<metadata>.*?</metadata>", "", file.getvalue(), flags=re.S)
+    for name, color in (("ink", INK), ("paper", PAPER), ("grid", GRID)):
+        element = element.replace(color, f"var(--{name}, {color})")
+    return f'<svg role="img" aria-label="{html.escape(alt)}"{element}'
 
 
 def _axes(ax: "Axes | None", title: str, xlabel: str, ylabel: str) -> "Axes":

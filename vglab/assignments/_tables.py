@@ -29,6 +29,16 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+def worth(value: float) -> str:
+    """Points with their unit."""
+    return f"{number(value)} {'point' if value == 1 else 'points'}"
+
+
+def words(test: str) -> str:
+    """A test's name in words: ``test_shape_of_W`` is "shape of W"."""
+    return test.removeprefix("test_").replace("_", " ").strip() or test
+
+
 def parsed(text: str) -> float | None:
     """A finite number, with a point or a comma; None for anything else."""
     plain = re.fullmatch(r"[+-]?\d{1,9}([.,]\d{0,9})?", text.strip())
