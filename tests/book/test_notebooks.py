@@ -105,6 +105,10 @@ DAMAGE = {
     "no alt": (edit_cell(5, lambda c: c["metadata"].pop("mystnb")), "no alternative text"),
     "claim": (change_claim("holds", False), "a claim did not hold: one is one"),
     "anchor": (edit_cell(6, repeat_claim), "two claims share the anchor"),
+    "questions": (
+        edit_cell(3, lambda c: c.update(source="## Check yourself")),
+        "`## Check yourself` must stand between",
+    ),
     "cover": (edit_cell(5, lambda c: c.update(outputs=[])), "cover.svg is not the figure"),
 }
 

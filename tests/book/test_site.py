@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+import questions
 import twins
 import yaml
 from bs4 import BeautifulSoup
@@ -17,6 +18,7 @@ from measured import toc_files
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
+QUIZ = ROOT / "book" / "_static" / "quiz.js"
 PAGES = toc_files(ROOT)
 CHAPTERS = [name for name in PAGES if (ROOT / f"{name}.ipynb").exists()]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -174,3 +176,123 @@ def test_pages_in_a_browser(browser, served, width, theme):
         assert seen == {**expected, "theme": theme}, f"{name}: {json.dumps(seen, indent=1)}"
         assert bad == [], name
     context.close()
+
+
+# Questions to check oneself.
+
+
+def asked(name):
+    section = questions.sections(twins.load(ROOT / f"{name}.ipynb")).get(questions.SECTION, "")
+    return questions.read(section)[0]
+
+
+WITH_QUESTIONS = [name for name in CHAPTERS if asked(name)]
+STATE = """form => ({
+  legend: form.querySelector("legend").textContent.slice(0, 12),
+  inputs: [...form.querySelectorAll("input")].map(i => [i.type, i.labels.length, i.checked]),
+  verdict: form.querySelector("[aria-live=polite]").innerText.trim(),
+  hidden: [...form.querySelectorAll("[hidden] p")].some(p => p.checkVisibility()),
+})"""
+
+
+def test_the_questions_are_on_the_pages_without_javascript():
+    assert WITH_QUESTIONS
+    for name in WITH_QUESTIONS:
+        boxes = page(name).select("#check-yourself > details")
+        words = [box.find("strong").get_text() for box in boxes]
+        assert words == [o.verdict for question in asked(name) for o in question.options], name
+
+
+@pytest.mark.parametrize("name", WITH_QUESTIONS)
+def test_a_question_is_answered_with_the_keyboard_alone(browser, served, name):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    tab = context.new_page()
+    bad = []
+    tab.on("console", lambda m: bad.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: bad.append(str(error)))
+    tab.goto(f"{served}{name}.html", wait_until="networkidle")
+    forms = tab.locator("#check-yourself .vglab-question")
+    assert forms.count() == len(asked(name))
+    assert tab.locator("#check-yourself details").count() == 0
+    for form, question in zip(forms.all(), asked(name), strict=True):
+        several = sum(option.right for option in question.options) > 1
+        state = form.evaluate(STATE)
+        kind = "checkbox" if several else "radio"
+        assert state["inputs"] == [[kind, 1, False]] * len(question.options)
+        assert state["legend"].startswith(f"Question {question.number}.")
+        assert state["verdict"] == "" and not state["hidden"]
+        inputs = form.locator("input")
+        inputs.first.focus()
+        for number, option in enumerate(question.options):
+            if several:
+                inputs.nth(number).focus()
+                tab.keyboard.press("Space")
+            else:
+                tab.keyboard.press("ArrowDown" if number else "Space")
+            assert inputs.nth(number).is_checked()
+            assert form.evaluate(STATE)["verdict"] == ""  # an answer is told when asked for
+            tab.keyboard.press("Enter")
+            state = form.evaluate(STATE)
+            assert option.verdict in state["verdict"] and not state["hidden"]
+            if not several:
+                assert [v for v in questions.VERDICTS if v in state["verdict"]] == [option.verdict]
+                assert form.locator("[aria-live] .right").count() == option.right
+                tab.keyboard.press("Tab")
+                assert form.get_by_role("button").evaluate("b => b === document.activeElement")
+                tab.keyboard.press("Shift+Tab")
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.reload(wait_until="networkidle")
+    assert tab.locator(".vglab-question input:checked").count() == 0  # nothing is remembered
+    assert bad == []
+    context.close()
+
+
+@pytest.mark.parametrize("name", WITH_QUESTIONS[:1])
+def test_without_javascript_the_options_unfold(browser, served, name):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(f"{served}{name}.html")
+    option = asked(name)[0].options[0]
+    box = tab.locator("#check-yourself details").first
+    verdict = box.locator("strong").first
+    assert not verdict.is_visible()
+    box.locator("summary").focus()
+    tab.keyboard.press("Enter")
+    assert verdict.is_visible() and verdict.inner_text() == option.verdict
+    context.close()
+
+
+SEVERAL = """<section id="check-yourself"><h2>Check yourself</h2>
+<p><strong>Question 1.</strong> Which are odd?</p>
+<details><summary>3</summary><p><strong>Right.</strong> Three is.</p></details>
+<details><summary>4</summary><p><strong>No.</strong> Four is not.</p></details>
+<details><summary><i>5</i></summary><p><strong>Right.</strong> Five is.</p></details>
+</section>"""
+
+
+def test_where_several_options_are_right_each_is_told_of(browser):
+    tab = browser.new_page()
+    tab.set_content(SEVERAL)
+    tab.add_script_tag(path=str(QUIZ))
+    form = tab.locator("form")
+    assert "Tick all that are right." in form.locator("legend").inner_text()
+    check = form.get_by_role("button", name="Check")
+    verdict = form.get_by_role("status")
+    check.click()
+    assert verdict.inner_text() == "Choose an answer first."
+    form.get_by_label("4").check()
+    form.get_by_label("5").check()
+    assert verdict.inner_text() == ""
+    check.click()
+    assert verdict.inner_text().split("\n\n") == [
+        "Right answers found: 1 of 2.",
+        "4",
+        "No. Four is not.",
+        "5",
+        "Right. Five is.",
+    ]
+    form.get_by_label("4").uncheck()
+    form.get_by_label("3").check()
+    check.click()
+    assert "found: 2 of 2" in verdict.inner_text() and "Four" not in verdict.inner_text()
+    tab.close()
