@@ -29,7 +29,7 @@ NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-CELL_METADATA = ("cellView", "mystnb", "tags")
+CELL_METADATA = ("cellView", "mystnb", "slideshow", "tags")
 
 
 class BookError(Exception):

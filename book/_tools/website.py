@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from checks import problems
+from decks import write_decks
 from docutils import nodes
 from figures import InlineFigures
 from measured import ClaimFormulas, Measured
@@ -63,6 +64,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", name_the_book)
     app.connect("builder-inited", refuse_unsound_book)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("build-finished", write_decks)
     app.add_directive("measured", Measured)
     app.add_post_transform(ClaimFormulas)
     app.add_post_transform(KeepPunctuation)
