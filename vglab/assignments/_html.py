@@ -38,21 +38,28 @@ a { color: var(--link); }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 1rem; }
 caption { text-align: start; color: var(--muted); padding: .2rem 0; }
 th, td { text-align: start; vertical-align: top; padding: .4rem .6rem;
-  border-bottom: 1px solid var(--grid); overflow-wrap: anywhere; }
+  border-bottom: 1px solid var(--grid); overflow-wrap: break-word; }
 th { font-weight: 600; }
+th[scope="row"] { min-width: 8rem; overflow-wrap: anywhere; }
 td.number, th.number { text-align: end; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tfoot td, tfoot th { font-weight: 700; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--panel); margin: .3rem 0;
   padding: .6rem .8rem; border-radius: .3rem; font-size: .9rem; max-height: 30rem;
   overflow-y: auto; font-family: ui-monospace, Menlo, Consolas, monospace; }
 pre.answer { font-family: inherit; font-size: 1rem; max-height: none; }
-.bar { display: block; min-width: 2px; height: .9rem; background: var(--link);
+ul.tests { list-style: none; margin: .4rem 0 1rem; padding: 0; }
+ul.tests > li { padding: .4rem 0; border-bottom: 1px solid var(--grid); }
+article { margin: 0 0 1.6rem; }
+.bar { display: block; margin-top: .3rem; min-width: 2px; height: .9rem; background: var(--link);
   border-radius: .15rem; }
-svg { max-width: 100%; height: auto; font-family: system-ui, sans-serif; }
+svg { width: 100%; min-width: 28rem; max-width: 40rem; height: auto;
+  font-family: system-ui, sans-serif; }
 .sides { display: grid; gap: 2rem; }
 @media (min-width: 60rem) { .sides { grid-template-columns: 1fr 22rem; }
   .sides > aside { order: 1; position: sticky; top: 1rem; align-self: start;
     max-height: calc(100vh - 2rem); overflow-y: auto; } }
+@media (max-width: 30rem) { th, td { padding: .4rem .3rem; }
+  th[scope="row"] { min-width: 6.5rem; } }
 @media print { pre { max-height: none; } }
 """
 

@@ -10,7 +10,7 @@ from vglab.assignments._html import Child, Safe, name, page, table, tag
 from vglab.assignments._tables import Record, number, words, worth
 from vglab.assignments.gradebook import points
 
-SHARES = ("none", "≤ 25 %", "≤ 50 %", "≤ 75 %", "< 100 %", "full")
+SHARES = ("none", "≤ 25%", "≤ 50%", "≤ 75%", "< 100%", "full")
 
 
 def summary_html(records: Sequence[Record], *, title: str, pages: str = "feedback/") -> str:
@@ -51,21 +51,28 @@ def summary_html(records: Sequence[Record], *, title: str, pages: str = "feedbac
 
 def _attention(records: Sequence[Record], pages: str) -> Safe:
     """Whose submission the instructor should look at, and why."""
-    rows: list[list[Child]] = []
+    rows: list[tuple[int, Safe, Safe]] = []
     for record in records:
-        raised = len(record["errors"])
+        raised, message = len(record["errors"]), record["message"]
         if record["status"] != "graded":
-            rows.append([_link(record, pages), f"{record['status']}: {record['message']}"])
-        elif record["message"] or raised:
-            cells = f"{raised} {'cell' if raised == 1 else 'cells'} raised" if raised else ""
-            rows.append([_link(record, pages), "; ".join(filter(None, (record["message"], cells)))])
+            told = (
+                message
+                if message.startswith(record["status"])
+                else f"{record['status']}: {message}"
+            )
+            rows.append((0, _link(record, pages), name(told)))
+        elif message or raised:
+            cells = (
+                f"{raised} {'cell' if raised == 1 else 'cells'} raised an error" if raised else ""
+            )
+            told = "; ".join(filter(None, (message, cells)))
+            rows.append((1 if message else 2, _link(record, pages), name(told)))
     if not rows:
         return tag("p", "Nobody needs attention: every notebook ran to its end.")
-    rows.sort(key=lambda row: str(row[1]))
-    told = [[who, tag("bdi", str(why))] for who, why in rows]
+    told_rows = [row[1:] for row in sorted(rows, key=lambda row: row[0])]
     caption = f"{len(rows)} of {len(records)} submissions"
     return tag(
-        "section", tag("h2", "Who needs attention"), table(caption, ["Student", "Why"], told)
+        "section", tag("h2", "Who needs attention"), table(caption, ["Student", "Why"], told_rows)
     )
 
 
@@ -75,7 +82,7 @@ def _totals(graded: Sequence[Record]) -> list[Child]:
     tenths = Counter(min(int(10 * total / most), 9) if most else 0 for total in totals)
     widest = max(tenths.values())
     rows = [
-        [f"{10 * i} to {10 * (i + 1)} %", str(tenths[i]), tag("span", class_="bar",
+        [f"{10 * i} to {10 * (i + 1)}%", str(tenths[i]), tag("span", class_="bar",
             style=f"width: {100 * tenths[i] / widest:.0f}%") if tenths[i] else None]
         for i in range(10)
     ]  # fmt: skip
@@ -84,7 +91,7 @@ def _totals(graded: Sequence[Record]) -> list[Child]:
                "lower quarter": lower, "upper quarter": upper, "highest": max(totals)}  # fmt: skip
     told = ", ".join(f"{what} {number(value)}" for what, value in figures.items())
     caption = f"Graded submissions by their part of {worth(most)}"
-    head = ["Part", "Submissions", "Share of the most frequent"]
+    head = ["Part", "Submissions", "As a bar"]
     return [
         tag("h2", "Totals"),
         tag("p", f"{told}, of {worth(most)}."),
@@ -140,7 +147,7 @@ def _figure(shares: dict[str, list[float]]) -> Safe:
         xlabel="part of the question's points", ylabel="question",
     )  # fmt: skip
     alt = f"{finding}. Number of students by question and part of its points, as in the table."
-    return Safe(plot.svg(ax, alt=alt))
+    return tag("div", Safe(plot.svg(ax, alt=alt)), class_="scroll")
 
 
 def _share(value: float) -> int:

@@ -74,9 +74,8 @@ def _question(question: Record, answers: Record) -> Safe:
     hidden = [test for test in question["tests"] if test["hidden"]]
     parts: list[Child] = [heading, tag("p", score)]
     if public:
-        rows = [_test(test) for test in public]
-        head = ["Test", "Result", "Points"]
-        parts.append(table("Tests that you can run", head, rows, numbers=(2,)))
+        parts.append(tag("h3", "Tests that you can run"))
+        parts.append(tag("ul", *map(_test, public), class_="tests"))
     if hidden:
         passed = sum(test["passed"] for test in hidden)
         gained, most = (sum(test[key] for test in hidden) for key in ("points", "possible"))
@@ -85,16 +84,14 @@ def _question(question: Record, answers: Record) -> Safe:
     return tag("section", *parts)
 
 
-def _test(test: Record) -> list[Child]:
-    """A public test's row: its name in words, how it went, its points."""
+def _test(test: Record) -> Safe:
+    """One public test: how it went, its name in words, its points, and what went wrong."""
+    mark = ("✓ passed", "good") if test["passed"] else ("✗ failed", "bad")
+    told = f" ({number(test['points'])} of {worth(test['possible'])})"
     why = None if test["passed"] else block(test["message"] or "It gave no message.")
-    mark = tag(
-        "span",
-        "✓ passed" if test["passed"] else "✗ failed",
-        class_="good" if test["passed"] else "bad",
+    return tag(
+        "li", tag("span", mark[0], class_=mark[1]), " ", name(words(test["name"])), told, why
     )
-    points_of = f"{number(test['points'])} of {number(test['possible'])}"
-    return [[name(words(test["name"])), why], mark, points_of]
 
 
 def written_html(records: Sequence[Record], question: str, rubric: str) -> str:

@@ -130,6 +130,8 @@ def _submission(key: str, owner: Owner, entries: Sequence[Entry]) -> Submission:
 
 def _nothing(names: dict[Entry, str]) -> str:
     other = [name for name in names.values() if name]
+    if not names:
+        return "nothing was handed in"
     if not other:
         return "no file, only text typed into the system"
     return f"no notebook, only {_several(other)}"
