@@ -145,6 +145,18 @@ def browser():
         opened.close()
 
 
+def troubles(tab, served):
+    """What goes wrong in a tab from now on: errors, and requests that fail or go elsewhere."""
+    bad = []
+    tab.on("console", lambda m: bad.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: bad.append(str(error)))
+    aborted = "net::ERR_ABORTED"  # by going to the next page
+    tab.on("requestfailed", lambda r: bad.append(r.url) if r.failure != aborted else None)
+    tab.on("response", lambda r: bad.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    tab.on("request", lambda r: None if r.url.startswith((served, "data:")) else bad.append(r.url))
+    return bad
+
+
 LOOK = """async () => {
   await window.MathJax?.startup?.promise;
   const formulas = [...document.querySelectorAll(".math")];
@@ -162,13 +174,7 @@ LOOK = """async () => {
 def test_pages_in_a_browser(browser, served, width, theme):
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
     tab = context.new_page()
-    bad = []
-    tab.on("console", lambda m: bad.append(m.text) if m.type == "error" else None)
-    tab.on("pageerror", lambda error: bad.append(str(error)))
-    aborted = "net::ERR_ABORTED"  # by going to the next page
-    tab.on("requestfailed", lambda r: bad.append(r.url) if r.failure != aborted else None)
-    tab.on("response", lambda r: bad.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    tab.on("request", lambda r: None if r.url.startswith((served, "data:")) else bad.append(r.url))
+    bad = troubles(tab, served)
     for name in PAGES:
         tab.goto(f"{served}{name}.html", wait_until="networkidle")
         seen = tab.evaluate(LOOK)
@@ -191,7 +197,7 @@ STATE = """form => ({
   legend: form.querySelector("legend").textContent.slice(0, 12),
   inputs: [...form.querySelectorAll("input")].map(i => [i.type, i.labels.length, i.checked]),
   verdict: form.querySelector("[aria-live=polite]").innerText.trim(),
-  hidden: [...form.querySelectorAll("[hidden] p")].some(p => p.checkVisibility()),
+  told: [...form.querySelectorAll(".vglab-feedback")].filter(f => f.checkVisibility()).length,
 })"""
 
 
@@ -220,7 +226,7 @@ def test_a_question_is_answered_with_the_keyboard_alone(browser, served, name):
         kind = "checkbox" if several else "radio"
         assert state["inputs"] == [[kind, 1, False]] * len(question.options)
         assert state["legend"].startswith(f"Question {question.number}.")
-        assert state["verdict"] == "" and not state["hidden"]
+        assert state["verdict"] == "" and state["told"] == 0
         inputs = form.locator("input")
         inputs.first.focus()
         for number, option in enumerate(question.options):
@@ -233,7 +239,8 @@ def test_a_question_is_answered_with_the_keyboard_alone(browser, served, name):
             assert form.evaluate(STATE)["verdict"] == ""  # an answer is told when asked for
             tab.keyboard.press("Enter")
             state = form.evaluate(STATE)
-            assert option.verdict in state["verdict"] and not state["hidden"]
+            assert option.verdict in state["verdict"]
+            assert state["told"] == (number + 1 if several else 1)
             if not several:
                 assert [v for v in questions.VERDICTS if v in state["verdict"]] == [option.verdict]
                 assert form.locator("[aria-live] .right").count() == option.right
@@ -296,3 +303,63 @@ def test_where_several_options_are_right_each_is_told_of(browser):
     check.click()
     assert "found: 2 of 2" in verdict.inner_text() and "Four" not in verdict.inner_text()
     tab.close()
+
+
+# Slides.
+
+DECKS = [name.removeprefix("book/") for name in CHAPTERS]
+FRAMES = """() => {
+  document.documentElement.classList.add("measuring");
+  const full = (box) => Math.max(box.scrollHeight - box.clientHeight, box.scrollWidth - box.clientWidth);
+  const text = ".body :is(p, li, td, code), header :is(h1, h2)";
+  const frames = [...document.querySelectorAll(".frame")].map((frame) => ({
+    id: frame.parentElement.id,
+    over: Math.max(0, ...[frame, ...frame.querySelectorAll(".body, .body > *")].map(full)),
+    least: Math.min(...[...frame.querySelectorAll(text)].map((e) => parseFloat(getComputedStyle(e).fontSize))),
+  }));
+  document.documentElement.classList.remove("measuring");
+  return frames;
+}"""
+
+
+def test_every_slide_fits_and_can_be_read_from_the_last_row(browser, served):
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
+    tab = context.new_page()
+    bad = troubles(tab, served)
+    for name in DECKS:
+        tab.goto(f"{served}slides/{name}.html")
+        tab.wait_for_selector("html.ready")
+        assert tab.locator("html").get_attribute("data-theme") == "dark"
+        assert tab.locator("mjx-merror").count() == 0, name
+        frames = tab.evaluate(FRAMES)
+        assert len(frames) == len(read(SITE / "slides" / f"{name}.html").select(".frame"))
+        assert [f for f in frames if f["over"] > 1 or (f["least"] or 24) < 24] == [], name
+        assert bad == [], name
+    context.close()
+
+
+def test_slides_turn_by_the_keyboard_and_change_their_theme(browser, served):
+    tab = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme="light")
+    tab.goto(f"{served}slides/{DECKS[1]}.html")
+    tab.wait_for_selector("html.ready")
+    tab.keyboard.press("Space")
+    assert tab.locator("section.present h2").first.inner_text() == "After this chapter you can"
+    tab.keyboard.press("t")
+    assert tab.locator("html").get_attribute("data-theme") == "dark"
+    tab.close()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_on_a_phone_the_slides_are_a_page_to_scroll(browser, served, javascript):
+    size = {"width": 390, "height": 844}
+    context = browser.new_context(viewport=size, java_script_enabled=javascript)
+    tab = context.new_page()
+    bad = troubles(tab, served)
+    tab.goto(f"{served}slides/{DECKS[0]}.html", wait_until="networkidle")
+    frames = tab.locator(".frame").all()
+    assert len(frames) > 10 and all(frame.is_visible() for frame in frames)
+    assert tab.locator("body").bounding_box()["width"] == 390
+    if javascript:
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert bad == []
+    context.close()
