@@ -1,8 +1,8 @@
 """The last step into the sandbox, run inside it: files, limits, refused system calls, then exec.
 
-Runs alone, as ``python -I -S _inside.py FD GO command…``: it imports nothing of `vglab`, for it starts
-before every submission. ``FD`` holds one line of JSON, then the bytes of the files one after another;
-the end of ``GO`` says that the grader is ready.
+Runs alone, as ``python -I -S _inside.py FD GO command…``: it imports nothing of `vglab`, for it
+starts before every submission. ``FD`` holds one line of JSON, then the bytes of the files one after
+another; the end of ``GO`` says that the grader is ready.
 """
 
 import ctypes

@@ -13,7 +13,7 @@ from vglab.assignments import _processes
 HOME = "/tmp/student"
 USER = 1000  # who a submission is inside, where the grader is an ordinary user
 UIDS = range(60706, 61184)  # a range that neither distributions nor systemd give to anybody
-LOCAL = 64 * 2**20  # size of /dev/shm under bubblewrap
+SHARED = 64 * 2**20  # bytes of /dev/shm under bubblewrap; elsewhere it is /tmp
 INODES = 20_000
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
@@ -28,7 +28,7 @@ shift 3
 mount -t tmpfs -o size=4m,nr_inodes=4096,mode=755,nosuid,nodev root /tmp
 cd /tmp
 mkdir old proc dev tmp etc
-place() {  # bind $1, or copy the link that it is, to the same place below $2
+place() {  # bind $1 to $3 below the folder $2
     if [ -d "$1" ]; then mkdir -p "$2$3"; else mkdir -p "$2${3%/*}"; : > "$2$3"; fi
     mount --rbind "$1" "$2$3"
 }
@@ -59,7 +59,7 @@ done
 shift
 umount -n -l /old
 rmdir /old
-echo sandbox > /proc/sys/kernel/hostname || true
+{ echo sandbox > /proc/sys/kernel/hostname; } 2> /dev/null || true
 while read -r _ _ _ _ where _; do
     where=$(printf %b "$where")
     case "$where" in
@@ -73,7 +73,7 @@ done < /proc/self/mountinfo
 exit 0
 """
 
-# Before it: die with the grader (whose process id is $0), even if it died before this could be asked.
+# Before it: die with the grader, whose process id is $0, even if it is dead already.
 GUARD = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
@@ -127,7 +127,7 @@ def _bubblewrap(
         elif os.path.exists(path):
             walls += ["--ro-bind", path, path]
     walls += ["--proc", "/proc", "--dev", "/dev"]
-    walls += ["--perms", "1777", "--size", str(LOCAL), "--tmpfs", "/dev/shm"]
+    walls += ["--perms", "1777", "--size", str(SHARED), "--tmpfs", "/dev/shm"]
     walls += ["--perms", "1777", "--size", str(disk), "--tmpfs", "/tmp"]
     parents = {str(parent) for _, target in pairs for parent in Path(target).parents}
     for parent in sorted(parents - {"/", "/tmp", "/dev", *SYSTEM}):

@@ -132,9 +132,9 @@ def kill_marked(marker: str, seen: dict[int, str]) -> None:
         left = marked(marker) | alive
         if not left:
             return
-        for pid in left | {below for pid in left for below in tree(pid)}:
+        for one in left | {below for pid in left for below in tree(pid)}:
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(one, signal.SIGKILL)
         time.sleep(0.01)
 
 

@@ -50,7 +50,7 @@ class Started:
                 self._cleanup.callback(held.release)
                 self._uid = held.value
             self.home = self._folder() if kind == "none" else _namespaces.HOME
-            spec = self._cleanup.enter_context(tempfile.TemporaryFile())
+            spec = self._cleanup.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
             told = self._spec(files, {**rlimits, "NPROC": self._tasks() + processes})
             spec.write(json.dumps(told).encode() + b"\n" + b"".join(files.values()))
             spec.seek(0)
