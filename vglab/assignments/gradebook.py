@@ -118,9 +118,10 @@ def canvas_csv(records: Sequence[Record], assignment: str, roster: Path | None =
     """
     if roster is None:
         head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", assignment]
-        known = {each["student_id"]: each for each in records if each["student_id"]}
         table = [head, [POSSIBLE, "", "", "", "", number(_possible(records))]]
-        table += [[guarded(each["student"]), mark, *[""] * 4] for mark, each in known.items()]
+        table += [
+            [guarded(each["student"]), guarded(mark), *[""] * 4] for mark, each in known.items()
+        ]
     else:
         table = _tables.read(roster)
         _tables.need(roster, table[0], ("ID", "Section"), "an export of Canvas's gradebook")
@@ -161,12 +162,9 @@ def moodle_csv(records: Sequence[Record], assignment: str, roster: Path | None =
         The roster is not such a worksheet, or has another maximum grade.
     """
     if roster is None:
-        known = {each["student_id"]: each for each in records if each["student_id"]}
-        possible = number(_possible(records))
-        table = [list(MOODLE)] + [
-            [f"Participant {mark}", guarded(each["student"]), "", "", "", possible, "Yes", "-", "-"]
-            for mark, each in known.items()
-        ]
+        rest = ["", "", "", number(_possible(records)), "Yes", "-", "-"]
+        table = [list(MOODLE)]
+        table += [[guarded(f"Participant {mark}"), who, *rest] for mark, who in _numbered(records)]
     else:
         table = _tables.read(roster)
         needed = ("Identifier", "Full name", "Grade", "Last modified (grade)")
@@ -184,6 +182,12 @@ def moodle_csv(records: Sequence[Record], assignment: str, roster: Path | None =
     totals = [number(points(record).total) for record in records]
     problems = _tables.fill(records, head, students, head.index("Grade"), totals, ways, held)
     return Sheet(_tables.text(table), (*problems, *_provisional(records, roster)))
+
+
+def _numbered(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Numbers and names of the students whose number is known, each once."""
+    known = {each["student_id"]: guarded(each["student"]) for each in records}
+    return [(mark, student) for mark, student in known.items() if mark]
 
 
 def _canvas_column(head: Sequence[str], assignment: str) -> int:
