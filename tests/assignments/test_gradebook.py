@@ -162,6 +162,7 @@ def test_canvas_never_guesses(roster):
         dict(made.scored("a", 1.0), student="Example, Anna"),  # two of them
         made.scored("b", 1.0, "99"),  # nobody
         dict(made.scored("bob", 1.0, "98"), student="bob"),  # a number that says another thing
+        made.scored("paul", 1.0, "s17"),  # another's number
         made.scored("nina", 1.0, "14"),
         made.scored("nina2", 4.0, "14"),  # twice
         made.scored("eve", 1.0, "15"),
@@ -173,6 +174,7 @@ def test_canvas_never_guesses(roster):
         "Example, Anna (a) fits 2 rows: no grade entered",
         "B (b) fits no row: no grade entered",
         "bob (bob) fits no row: no grade entered",
+        "Paul (paul) has the number of Had Some, Hal: no grade entered",
         "Nina (nina) and Nina2 (nina2) claim one row: no grade entered",
         "Eve (eve) is excused in Canvas: no grade entered",
         "Ed (ed) is not assigned this in Canvas: no grade entered",
@@ -236,6 +238,20 @@ def test_moodle_fills_only_grades(roster):
     expected = rows(WORKSHEET)
     expected[1][4], expected[2][4] = "2.5", "4"
     assert rows(sheet.text) == expected and sheet.problems == ()
+
+
+def test_moodle_marked_blind(roster):
+    """Then the worksheet has no names, and the folders are called "Participant_101"."""
+    blind = io.StringIO()
+    csv.writer(blind).writerows([row[0], *row[3:]] for row in rows(WORKSHEET))
+    one = dict(made.scored("a", 2.5, "101"), student="Participant")
+    sheet = moodle_csv([one], "HW", roster(blind.getvalue()))
+    assert rows(sheet.text)[1][2] == "2.5" and sheet.problems == ()
+
+
+def test_canvas_as_its_download_writes_names(roster):
+    one = dict(made.scored("a", 2.5, "12"), student="b\u00f6hmbob")
+    assert rows(canvas_csv([one], "77", roster(EXPORT)).text)[4][6] == "2.5"
 
 
 def test_moodle_in_another_language_keeps_numbers(roster):

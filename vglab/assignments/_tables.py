@@ -99,16 +99,20 @@ def fill(
     """Write each record's value into its row's column, and say which records have none.
 
     ``ways`` are tried in turn: an entry of the record, and the columns in which it may stand. The
-    name counts only for a record without a number. A row that two records claim, or that ``held``
-    gives a reason to leave, stays as it is.
+    name counts only for a record without a number. A row that two records claim, that ``held``
+    gives a reason to leave, or whose name is another stays as it is.
     """
+    named = next((head.index(each) for each in ("Student", "Full name") if each in head), None)
     index = [(entry, _index(head, rows, names)) for entry, names in ways]
     claims: dict[int, list[int]] = defaultdict(list)
     problems = []
     for i, record in enumerate(records):
         hits = _hits(record, index)
-        if len(hits) == 1:
+        other = [rows[hit][named] for hit in hits if named is not None]
+        if len(hits) == 1 and all(_akin(record, each) for each in other):
             claims[min(hits)].append(i)
+        elif len(hits) == 1:
+            problems.append(f"{told(record)} has the number of {other[0]}: no grade entered")
         else:
             why = f"fits {len(hits)} rows" if hits else "fits no row"
             problems.append(f"{told(record)} {why}: no grade entered")
@@ -148,6 +152,14 @@ def _hits(record: Record, index: Sequence[tuple[str, dict[str, set[int]]]]) -> s
         if value and value in values:
             return values[value]
     return set()
+
+
+def _akin(record: Record, other: str) -> bool:
+    """Whether two names can be one person's; Canvas writes "Example, Anna" as "exampleanna"."""
+    student = _folded(record["student"])
+    words_of = re.findall(r"\w+", _folded(other))
+    unknown = not words_of or student == _folded(record["student_id"])
+    return unknown or any(word in student for word in words_of)
 
 
 def _folded(text: str) -> str:

@@ -107,9 +107,9 @@ def canvas_csv(records: Sequence[Record], assignment: str, roster: Path | None =
         given. Canvas makes a new assignment of a name that it does not know.
     roster
         An export of Canvas's gradebook. Its rows, their order and its columns are kept, and only
-        the assignment's cells of students with a record are filled. A record belongs to the row
-        with its number in ID, else in SIS User ID or SIS Login ID; one without a number to the row
-        whose login or full name it bears.
+        the assignment's cells of students with a record are filled. A record belongs to the one row
+        with its number in ID, SIS User ID or SIS Login ID, unless the names have no word in common;
+        without a number, to the one row whose login or full name it bears.
 
     Raises
     ------
@@ -119,9 +119,7 @@ def canvas_csv(records: Sequence[Record], assignment: str, roster: Path | None =
     if roster is None:
         head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", assignment]
         table = [head, [POSSIBLE, "", "", "", "", number(_possible(records))]]
-        table += [
-            [guarded(each["student"]), guarded(mark), *[""] * 4] for mark, each in known.items()
-        ]
+        table += [[who, guarded(mark), "", "", "", ""] for mark, who in _numbered(records)]
     else:
         table = _tables.read(roster)
         _tables.need(roster, table[0], ("ID", "Section"), "an export of Canvas's gradebook")
@@ -133,7 +131,7 @@ def canvas_csv(records: Sequence[Record], assignment: str, roster: Path | None =
         elif row[table[0].index("ID")].strip():
             students.append(row)
     logins = ("SIS User ID", "SIS Login ID")
-    ways = (("student_id", ("ID",)), ("student_id", logins), ("student", (*logins, "Student")))
+    ways = (("student_id", ("ID", *logins)), ("student", (*logins, "Student")))
     held = {"EX": "is excused in Canvas", "N/A": "is not assigned this in Canvas"}
     totals = [number(points(record).total) for record in records]
     problems = _tables.fill(
@@ -153,8 +151,8 @@ def moodle_csv(records: Sequence[Record], assignment: str, roster: Path | None =
         Its name, for what is said where the worksheet does not fit.
     roster
         The worksheet that Moodle gives out (in English). Only Grade is filled: by the number in
-        Identifier, or, for a record without a number, by Full name. Rows that Moodle has locked
-        stay as they are.
+        Identifier, unless the names have no word in common, or, for a record without a number, by
+        Full name. Rows that Moodle has locked stay as they are.
 
     Raises
     ------
@@ -167,7 +165,7 @@ def moodle_csv(records: Sequence[Record], assignment: str, roster: Path | None =
         table += [[guarded(f"Participant {mark}"), who, *rest] for mark, who in _numbered(records)]
     else:
         table = _tables.read(roster)
-        needed = ("Identifier", "Full name", "Grade", "Last modified (grade)")
+        needed = ("Identifier", "Grade", "Last modified (grade)")  # no names in blind marking
         _tables.need(roster, table[0], needed, "Moodle's grading worksheet in English")
     head, students = table[0], table[1:]
     if "Maximum Grade" in head and students:
