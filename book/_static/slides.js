@@ -4,7 +4,8 @@
   const html = document.documentElement;
   const asked = new URLSearchParams(location.search);
   const print = asked.has("print-pdf");
-  const deck = !asked.has("page") && (print || matchMedia("(min-width: 700px)").matches);
+  const shown = print || asked.has("receiver"); // on paper, or in the speaker's window
+  const deck = !asked.has("page") && (shown || matchMedia("(min-width: 700px)").matches);
 
   let chosen = null; // the choice made on the book's pages
   try { chosen = localStorage.getItem("mode"); } catch { /* storage may be closed to us */ }
@@ -22,8 +23,10 @@
   }
 
   // Wide formulas and long slides shrink until they fit, but text stays at 24 pixels or more.
-  function fit() {
+  async function fit() {
     html.classList.add("measuring");
+    document.body.getBoundingClientRect(); // what is laid out asks for its fonts
+    await document.fonts.ready;
     const full = (box) => box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1;
     for (const frame of document.querySelectorAll(".frame")) {
       for (const box of frame.querySelectorAll(".formula")) {
@@ -41,10 +44,13 @@
 
   addEventListener("load", async () => {
     await MathJax.startup.promise;
-    await MathJax.typesetPromise([...document.querySelectorAll(".frame")]);
+    await MathJax.typesetPromise([...document.querySelectorAll(".frame, aside.notes")]);
+    // The speaker's window has no MathJax: give its notes the formulas that a browser knows itself.
+    for (const formula of document.querySelectorAll("aside.notes mjx-container")) {
+      formula.replaceWith(formula.querySelector("mjx-assistive-mml math") ?? formula.textContent);
+    }
     if (!deck) return;
-    await document.fonts.ready;
-    fit();
+    await fit();
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     await Reveal.initialize({
       width: 1280, height: 720, margin: 0, minScale: 0.1, maxScale: 4, center: false,

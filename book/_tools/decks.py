@@ -21,6 +21,7 @@ from twins import load
 
 REVEAL = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js")
 COLAB = "https://colab.research.google.com/github"
+LONG = 100  # characters of TeX; formulas side by side then stand below each other
 PAGE = """\
 <!DOCTYPE html>
 <html lang="en" data-theme="light">
@@ -123,7 +124,7 @@ class Draw:
         kind = slide.kind if slide.body else f"{slide.kind} divider"
         body = "\n".join(self.part(kind, content) for kind, content in slide.body)
         foot = self.links() if slide.kind == "title" else ""
-        notes = "\n".join(self.notes(text) for text in slide.notes)
+        notes = "\n".join(self.linked(self.read.render(text)) for text in slide.notes)
         aside = f'<aside class="notes">{notes}</aside>' if notes else ""
         return (
             f'<section id="{name}"><div class="frame {kind}">\n<header>{part}{heading}</header>'
@@ -140,7 +141,9 @@ class Draw:
         """Write one part of a slide's body."""
         match kind:
             case "formula":
-                return f'<div class="formula">\\[{html.escape(content)}\\]</div>'
+                long = len(content) > LONG and "\\begin" not in content
+                parts = content.split("\\qquad") if long else [content]
+                return "".join(f'<div class="formula">\\[{html.escape(p)}\\]</div>' for p in parts)
             case "figure":
                 self.figures += 1
                 svg, alt = content
@@ -192,10 +195,6 @@ class Draw:
         """Write a line of Markdown."""
         return str(self.linked(self.read.renderInline(text)))
 
-    def notes(self, text: str) -> str:
-        """Write a paragraph for the speaker, whose window has no MathJax: formulas stay TeX."""
-        return str(self.linked(NOTES.render(text)))
-
     def linked(self, text: str) -> str:
         """Lead links between notebooks to the website's pages."""
 
@@ -206,9 +205,6 @@ class Draw:
             return f'href="{posixpath.relpath(target, self.here)}.html'
 
         return re.sub(r'href="([^"#]+)\.ipynb', page, text)
-
-
-NOTES = MarkdownIt("commonmark", {"typographer": True}).enable(["table", "smartquotes"])
 
 
 RIGHT = ' <span class="right fragment" role="img" aria-label="right">✓</span>'

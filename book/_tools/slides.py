@@ -23,7 +23,7 @@ CLAIM = "application/vnd.vglab.claim+json"
 ENDS = {"Sources": "end", "Solutions": "end", "Exercises": "exercises", questions.SECTION: "end"}
 LISTS = {"What this does not show": "limits", "What you can do now": "close"}
 MAX_LEAD, MAX_ITEM, MAX_TASK, MAX_QUESTION = 40, 30, 60, 65  # words
-MAX_CODE = 80  # characters a line that fit at a size one can read
+MAX_CODE, CODE = 80, 16  # characters a line and lines that fit at a size one can read
 ROWS, LINES = 5, 9  # of a table
 ITEMS = 12  # lines of a list
 
@@ -147,7 +147,7 @@ class Walk:
             case "list":
                 self.listed(block, lead_in)
             case "table":
-                self.add("table", *lead(lead_in), ("table", block.text))
+                self.add("table", *leading(lead_in), ("table", block.text))
             case "quote" if block.text.startswith("**Predict.**"):
                 self.add("predict", ("lead", block.text.removeprefix("**Predict.**").strip()))
             case _:
@@ -163,11 +163,12 @@ class Walk:
         opening = self.slides[-1]
         alone = opening.kind == "idea" and not any(kind == "formula" for kind, _ in opening.body)
         if not alone or self.rows:
-            self.add("formula", *lead(lead_in), ("formula", tex))
+            self.add("formula", *leading(lead_in), ("formula", tex))
             return
         shown = [content for _, content in opening.body]
-        if lead_in and full_stop(lead_in) not in shown:
-            opening.body += lead(lead_in)
+        if shown and full_stop(lead_in) == shown[-1]:
+            opening.body.pop()
+        opening.body += leading(lead_in)
         opening.body.append(("formula", tex))
 
     def listed(self, block: Block, lead_in: str = "") -> None:
@@ -181,7 +182,7 @@ class Walk:
         for number, page in enumerate(pages):
             if number:
                 self.add(self.slides[-1].kind)
-            self.slides[-1].body += [*lead(lead_in if not number else ""), ("list", page)]
+            self.slides[-1].body += [*leading(lead_in if not number else ""), ("list", page)]
         self.note(block.text)
 
     def exercises(self, block: Block) -> None:
@@ -215,10 +216,10 @@ class Walk:
     def code(self, cell: NotebookNode, role: str) -> None:
         """Show a cell's lesson, its figures, and what it measured."""
         asked = role in ("slide", "subslide")
-        if shown := cell.source if asked else lesson(cell.source):
-            waiting, self.rows = self.rows, []
+        waiting, self.rows = self.rows, []
+        for shown in [cell.source] if asked else lesson(cell.source):
             self.add("code", ("code", shown), detail=role != "slide")
-            self.rows = waiting
+        self.rows = waiting
         for output in cell.outputs:
             data = output.get("data", {})
             if "image/svg+xml" in data:
@@ -252,23 +253,33 @@ def lead(text: str, kind: str = "lead") -> Iterator[tuple[str, str]]:
         yield kind, full_stop(text)
 
 
+def leading(text: str) -> Iterator[tuple[str, str]]:
+    """Yield a sentence that leads to what stands below it, as it is."""
+    if text and words(text) <= MAX_LEAD:
+        yield "lead", text
+
+
 def full_stop(sentence: str) -> str:
-    """End a sentence that led to what is now beside it."""
+    """End a sentence that led to what is now on another slide."""
     return re.sub(r"[:,;]$", ".", sentence)
 
 
-def lesson(source: str) -> str:
-    """Return what a cell's code defines, which is its lesson, as far as it fits on a slide."""
+def lesson(source: str) -> list[str]:
+    """Return what a cell's code defines, which is its lesson, in pieces that fit on a slide."""
     try:
         nodes = ast.parse(source).body
     except SyntaxError:  # a magic command
-        return ""
-    defines = [n for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+        return []
     lines = source.splitlines()
-    starts = [min([n.lineno, *(d.lineno for d in n.decorator_list)]) - 1 for n in defines]
-    found = ["\n".join(lines[a : n.end_lineno]) for a, n in zip(starts, defines, strict=True)]
-    text = "\n\n\n".join(found)
-    return text if max(map(len, text.splitlines()), default=0) <= MAX_CODE else ""
+    found = []
+    for node in nodes:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            start = min([node.lineno, *(line.lineno for line in node.decorator_list)])
+            text = "\n".join(lines[start - 1 : node.end_lineno])
+            if max(map(len, text.splitlines())) <= MAX_CODE:
+                found.append(text)
+    pages = split(found, lambda text: text.count("\n") + 2, room=CODE) if found else []
+    return ["\n\n".join(page) for page in pages]
 
 
 def height(row: dict[str, Any]) -> int:

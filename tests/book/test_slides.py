@@ -97,7 +97,7 @@ def test_a_section_becomes_its_sentence_formula_prediction_figure_and_findings()
     idea, predict, lesson_, picture, found = slides
     assert idea.body == [
         ("lead", "First it is halved."),
-        ("lead", "So half is left, as follows."),
+        ("lead", "So half is left, as follows:"),
         ("formula", "h = \\frac{1}{2} ."),
     ]
     assert "at length" in " ".join(idea.notes) and "is the half" in " ".join(idea.notes)
@@ -194,9 +194,13 @@ def test_questions_show_their_options_and_reasons_stay_with_the_speaker():
 
 
 def test_the_lesson_of_a_cell_is_what_it_defines():
-    assert lesson("@cache\ndef f():\n    return 1\n\n\nx = f()") == "@cache\ndef f():\n    return 1"
-    assert lesson("x = 1") == lesson("%pip install x") == ""
-    assert lesson("def f():\n    return '" + "x" * 80 + "'") == ""
+    assert lesson("@cache\ndef f():\n    return 1\n\n\nx = f()") == [
+        "@cache\ndef f():\n    return 1"
+    ]
+    assert lesson("x = 1") == lesson("%pip install x") == []
+    assert lesson("def f():\n    return '" + "x" * 80 + "'") == []
+    long = "def f():\n" + "    x = 1\n" * 9
+    assert lesson(long + "\n\n" + long) == [long.strip(), long.strip()]
 
 
 @pytest.mark.parametrize(
