@@ -1,4 +1,4 @@
-"""From a shell: ``python -m vglab diagnose package.module:factory``, ``python -m vglab assignments``."""
+"""``python -m vglab diagnose package.module:factory`` and ``python -m vglab assignments``."""
 
 import argparse
 import importlib
@@ -18,7 +18,7 @@ class _UsageError(Exception):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return its exit status: of `diagnose` 0 healthy, 1 sick, 2 where nothing ran."""
+    """Run a command; return its status (of `diagnose` 0 healthy, 1 sick, 2 where nothing ran)."""
     parser = argparse.ArgumentParser(prog="python -m vglab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(

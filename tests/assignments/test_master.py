@@ -7,124 +7,17 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from small import ROOT, SMALL, clone
 
 from vglab.assignments import gradescope, master, release
 from vglab.assignments.master import Master, MasterError
 
-ROOT = Path(__file__).resolve().parents[2]
 MASTERS = sorted((ROOT / "assignments").glob("[a-z]*.md"))
-SMALL = """\
----
-kernelspec: {display_name: Python 3, language: python, name: python3}
-vglab: {chapter: gradients/backpropagation, minutes: 5}
----
-
-# Assignment: doubling
-
-```{code-cell}
-{{ setup }}
-```
-
-```{code-cell}
-## Ignore ##
-# VARIANT
-factor = random.randrange(2, 10**6)
-```
-
-```{code-cell}
-from vglab import exercises
-```
-
-```otter
-# BEGIN QUESTION
-name: q1
-points: [1, 2]
-```
-
-## Question 1: multiply
-
-Return `x` times {{ factor }}.
-
-```otter
-# BEGIN SOLUTION
-```
-
-```{code-cell}
-def multiplied(x):
-    # BEGIN SOLUTION
-    private = x * {{ factor }}
-    return private
-    # END SOLUTION
-```
-
-```otter
-# END SOLUTION
-```
-
-```{code-cell}
-## Ignore ##
-# MUTANT (keeps 1): leaves it as it is
-def multiplied(x):
-    return 1 * x
-```
-
-```otter
-# BEGIN TESTS
-```
-
-```{code-cell}
-def test_nothing(multiplied):
-    assert multiplied(0) == 0, "nothing stays nothing"
-```
-
-```{code-cell}
-# HIDDEN
-def test_fresh_inputs(multiplied):
-    import random
-
-    drawn = random.Random({{ fresh() }}).randrange(1, 10**6)
-    assert multiplied(drawn) == drawn * {{ factor }}
-```
-
-```otter
-# END TESTS
-# END QUESTION
-```
-
-```otter
-# BEGIN QUESTION
-name: q2
-manual: true
-points: 2
-```
-
-## Question 2: say why
-
-In your own words.
-
-```otter
-# BEGIN SOLUTION
-```
-
-Rubric: one point for each reason that was given.
-
-```otter
-# END SOLUTION
-# END QUESTION
-```
-"""
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A master in a folder that looks like a clone of the course."""
-    chapter = tmp_path / "book/gradients/backpropagation.ipynb"
-    chapter.parent.mkdir(parents=True)
-    chapter.write_bytes((ROOT / "book/gradients/backpropagation.ipynb").read_bytes())
-    path = tmp_path / "assignments" / "small.md"
-    path.parent.mkdir()
-    path.write_text(SMALL, encoding="utf-8")
-    return path
+    return clone(tmp_path)
 
 
 def everything(path: Path) -> str:
@@ -193,12 +86,12 @@ def test_release(small: Path, tmp_path: Path) -> None:
     stub = next(cell.source for cell in cells if cell.source.startswith("def multiplied"))
     assert stub == "def multiplied(x):\n    raise NotImplementedError"
     public = next(cell.source for cell in cells if "run_tests" in cell.source)
-    assert "def test_nothing(multiplied):" in public
-    assert public.endswith("exercises.run_tests(globals(), test_nothing)")
+    assert "def test_one(multiplied):" in public
+    assert public.endswith("exercises.run_tests(globals(), test_one)")
     about = json.loads(everything(folder / "instructor/assignment.json"))
     assert (about["seed"], about["key"]) == (1, "k")
     assert [question["possible"] for question in about["questions"]] == [3.0, 2.0]
-    assert "one point for each reason" in everything(folder / "instructor/rubric.md")
+    assert "One point for each reason" in everything(folder / "instructor/rubric.md")
 
 
 def test_a_release_is_never_overwritten(small: Path, tmp_path: Path) -> None:
@@ -215,7 +108,7 @@ def test_the_scan_finds_what_was_put_into_a_notebook(small: Path, tmp_path: Path
     clean = nbformat.read(folder / "student/small.ipynb", as_version=4)
     assert release.leaks(clean, made) == []
     secrets = ["private = x * " + str(made.variant["factor"]), "def test_fresh_inputs(multiplied):",
-               "one point for each reason that was given.", "return 1 * x"]  # fmt: skip
+               "One point for each reason", "return 1 * x"]  # fmt: skip
     for secret in secrets:
         for place in ("cell", "metadata", "output", "attachment"):
             notebook = nbformat.read(folder / "student/small.ipynb", as_version=4)
@@ -236,7 +129,7 @@ def test_no_release_where_something_private_would_leave(
 ) -> None:
     solved = master.read(small, seed=1).notebook  # as if otter had taken nothing out
     monkeypatch.setattr(release, "_student", lambda notebook, tests: solved)
-    with pytest.raises(MasterError, match="would hold a line of q1's solution: private="):
+    with pytest.raises(MasterError, match="would hold a line of q1's solution: private = "):
         release.release(small, tmp_path / "fall", seed=1)
     assert not list((tmp_path / "fall").iterdir())
 

@@ -86,7 +86,7 @@ def _try_solutions(
 
 
 def _is_test(cell: nbformat.NotebookNode) -> bool:
-    """Tell whether a question's cell is a test: a single function called test_…"""
+    """Tell whether a question's cell is a test, a single function called test_…."""
     return cell.cell_type == "code" and "\ndef test_" in f"\n{cell.source}"
 
 

@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     grade.add_argument("--out", type=Path, required=True, help="gets grades, feedback, summary")
     grade.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     grade.add_argument("--roster", type=Path, help="Canvas's or Moodle's gradebook, to fill in")
-    grade.add_argument("--written", type=Path, help="points of written answers: a filled written.csv")
+    grade.add_argument("--written", type=Path, help="a filled written.csv")
     grade.add_argument(
         "--trusted", action="store_true", help="run without a sandbox (you have read every file)"
     )
@@ -66,7 +66,7 @@ def _masters(given: argparse.Namespace, wanted: list[str]) -> list[Path]:
     folder = given.masters or (Path("assignments") if Path("assignments").is_dir() else beside)
     known = master.names(folder)
     if not known:
-        raise UsageError(f"no masters in {folder}; give --masters, a folder of a clone's *.md files")
+        raise UsageError(f"no masters in {folder}; give --masters, a clone's folder")
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise UsageError(f"no assignment {', '.join(unknown)}; there are: {', '.join(known)}")
@@ -107,20 +107,18 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _grade(given: argparse.Namespace) -> int:
-    from vglab.assignments import book, grade, sandbox
+    from vglab.assignments import grade, outcome
 
     if given.jobs < 1:
         raise UsageError(f"--jobs must be at least 1, got {given.jobs}")
-    kind = "none" if given.trusted else sandbox.available()
-    if kind is None:
-        raise sandbox.Unavailable()
 
     def shown(records: Iterator[Any], total: int) -> Iterator[Any]:
         return iter(tqdm(records, total=total, unit="submission", disable=not sys.stderr.isatty()))
 
     records = grade.grade(
-        given.release, given.submissions, given.out, jobs=given.jobs, kind=kind, progress=shown
-    )
-    for line in book.write(given.release, records, given.out, given.roster, given.written):
+        given.release, given.submissions, given.out, jobs=given.jobs,
+        kind="none" if given.trusted else None, progress=shown,
+    )  # fmt: skip
+    for line in outcome.write(given.release, records, given.out, given.roster, given.written):
         print(line)
     return 0

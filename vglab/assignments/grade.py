@@ -1,7 +1,8 @@
-"""Grading a folder of submissions: each in a sandbox of its own, resumable, and never all or nothing.
+"""Grading a folder of submissions: each in its own sandbox, resumable, never all or nothing.
 
-A submission runs in its sandbox; the tests run here and only ask it for values. What comes of each is
-one JSON file, written whole or not at all, so that a run that was killed goes on where it stopped.
+A submission runs in its sandbox; the tests run here and only ask it for values. What comes of each
+is one JSON file, written whole or not at all, so that a run that was killed goes on where it
+stopped.
 """
 
 import functools
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from vglab.assignments.marking import Release
-from vglab.assignments.session import CellStopped, Limits, Session, Stopped
+from vglab.assignments.release import PUBLIC
+from vglab.assignments.sandbox import Sandboxed
+from vglab.assignments.session import COMMAND, CellStopped, Limits, Session, Stopped
 from vglab.assignments.submissions import Cell, Submission, UnreadableNotebook, find, read_cells
 
 STOPPED_CELLS = 2  # so many cells that end the process are left out before a submission is given up
@@ -44,8 +47,8 @@ def grade(
     submissions
         A download of Canvas, Moodle or Gradescope, or plain files; nothing there is changed.
     out
-        Gets ``results/<key>.json`` for each. Of those there, what was graded with the same tests from
-        the same bytes is kept.
+        Gets ``results/<key>.json`` for each. Of those there, what was graded with the same tests
+        from the same bytes is kept.
     jobs
         Submissions graded at a time.
     kind, limits
@@ -59,6 +62,7 @@ def grade(
         A record for each submission, in the order of their keys.
     """
     release, found = Release.load(folder), find(submissions)
+    kind = Sandboxed(COMMAND, kind=kind).kind  # raises where no submission could be started
     results = out / "results"
     results.mkdir(parents=True, exist_ok=True)
     records = {one.key: _kept(results, release, one) for one in found}
@@ -126,14 +130,17 @@ def _mark(
     """Mark question by question; where one ends the process, the next gets a fresh one."""
     errors: dict[int, str] = {}
     waiting = [about["name"] for about in release.about["questions"]]
-    end = time.monotonic() + BUDGET * release.about["seconds"]
+    seconds = release.about["seconds"]
+    end = time.monotonic() + BUDGET * seconds
     marked: dict[str, Record] = {question["name"]: question for question in record["questions"]}
     while waiting:
         if time.monotonic() > end:
             raise Stopped(f"{', '.join(waiting)} not reached in time")
         try:
             cells = [cell for cell in code if cell[0] not in errors]
-            with Session(cells, seconds=release.about["seconds"], limits=limits, kind=kind) as asked:
+            with Session(
+                cells, seconds=release.about["seconds"], limits=limits, kind=kind
+            ) as asked:
                 raised = dict(asked.errors)
                 while waiting and not asked.stopped:
                     name = waiting.pop(0)
@@ -157,7 +164,7 @@ def own_cells(release: Release, cells: list[Cell]) -> list[tuple[int, Cell]]:
 
 
 def _is_ours(source: str) -> bool:
-    return source.startswith("# Public tests of") or '"google.colab" in sys.modules' in source
+    return source.startswith(PUBLIC) or '"google.colab" in sys.modules' in source
 
 
 def _answers(release: Release, cells: list[tuple[int, Cell]]) -> dict[str, str]:

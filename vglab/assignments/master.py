@@ -1,9 +1,9 @@
 """The master of an assignment: otter-grader's format, written as text, with a class's own variant.
 
-A master `assignments/<name>.md` is a notebook in jupytext's MyST Markdown with otter's blocks fenced
-as ```` ```otter ````. Beyond otter it has three things of ours: placeholders ``{{ … }}`` (jinja2) that
-a ``# VARIANT`` cell fills from the class's seed, ``# MUTANT`` cells with wrong solutions that the
-tests must reject, and in its header the chapter, minutes and the limits of grading.
+A master `assignments/<name>.md` is a notebook in jupytext's MyST Markdown with otter's blocks
+fenced as ```` ```otter ````. Beyond otter it has three things of ours: placeholders ``{{ … }}``
+(jinja2) that a ``# VARIANT`` cell fills from the class's seed, ``# MUTANT`` cells with wrong
+solutions that the tests must reject, and in its header the chapter, minutes and seconds.
 """
 
 import re
@@ -157,7 +157,7 @@ def _variant(path: Path, notebook: NotebookNode, seed: int) -> dict[str, Any]:
     """Run the VARIANT cell; what it defines are the placeholders."""
     cells = [cell for cell in notebook.cells if _is(cell, "VARIANT")]
     if len(cells) != 1:
-        raise MasterError(f"{path.name}: expected one cell {IGNORE!r}, '# VARIANT'; got {len(cells)}")
+        raise MasterError(f"{path.name}: expected one cell '# VARIANT', got {len(cells)}")
     names: dict[str, Any] = {"random": Random(f"{seed}/{path.stem}")}
     exec(compile(cells[0].source, f"{path.name}, VARIANT", "exec"), names)
     left_out = ("random", "__builtins__")
@@ -181,7 +181,7 @@ def _unfence(cell: NotebookNode) -> list[NotebookNode]:
         return [cell]
     found = []
     for number, text in enumerate(FENCE.split(cell.source)):
-        new = nbformat.v4.new_raw_cell if number % 2 else nbformat.v4.new_markdown_cell
+        new: Any = nbformat.v4.new_raw_cell if number % 2 else nbformat.v4.new_markdown_cell
         parts = MARKER.split(text) if number % 2 else [text]
         found += [new(part.strip()) for part in parts if part.strip()]
     return found
@@ -221,7 +221,7 @@ def _question(path: Path, config: dict[str, Any], cells: list[NotebookNode]) -> 
     if title is None:
         raise MasterError(f"{where}: its first cell must have a heading, '## Question 1: …'")
     points = config.get("points")
-    each = points if isinstance(points, list) else [points]
+    each: list[Any] = points if isinstance(points, list) else [points]
     if not each or not all(type(one) in (int, float) and one >= 0 for one in each):
         raise MasterError(f"{where}: needs points: a number, or one for each test; got {points!r}")
     solution, block = [], None

@@ -1,10 +1,11 @@
 """From a master to what a class gets, and what only its instructor may have.
 
 otter assign makes the student's notebook and the test files; here the public tests become plain
-functions that `vglab.exercises` runs, so that students install nothing but `vglab`, and a scan looks
-for anything of a solution or a hidden test in what students get.
+functions that `vglab.exercises` runs, so that students install nothing but `vglab`, and a scan
+looks for anything of a solution or a hidden test in what students get.
 """
 
+import ast
 import contextlib
 import hashlib
 import io
@@ -22,6 +23,8 @@ from nbformat import NotebookNode
 from vglab.assignments import master as masters
 from vglab.assignments.master import Master, MasterError
 
+PUBLIC = "# Public tests of this question."
+STUB = re.compile(r"^(\s+)\.\.\.$", re.M)
 CHECK = re.compile(r'grader\.check\("(.+)"\)')
 SOLUTION = re.compile(r"# BEGIN SOLUTION.*?# END SOLUTION|^.*# SOLUTION.*$", re.S | re.M)
 HAND_IN = """\
@@ -93,8 +96,8 @@ def make(master: Master, folder: Path) -> None:
         raise MasterError(f"{master.name}: the student's notebook would hold {'; '.join(found)}")
     nbformat.write(notebook, student / name)
     (instructor / "rubric.md").write_text(_rubric(master), encoding="utf-8")
-    (instructor / "assignment.json").write_text(json.dumps(_described(master, instructor), indent=1),
-                                                encoding="utf-8")  # fmt: skip
+    about = json.dumps(_described(master, instructor), indent=1)
+    (instructor / "assignment.json").write_text(about, encoding="utf-8")
 
 
 def _otter_assign(path: Path, out: Path) -> Path:
@@ -120,7 +123,9 @@ def _student(notebook: NotebookNode, tests: Path) -> NotebookNode:
             if public:
                 cells.append(nbformat.v4.new_code_cell(public))
         elif cell.cell_type == "code":
-            source = re.sub(r"^(\s+)\.\.\.$", r"\1raise NotImplementedError", cell.source, flags=re.M)
+            source = re.sub(
+                r"^(\s+)\.\.\.$", r"\1raise NotImplementedError", cell.source, flags=re.M
+            )
             cells.append(nbformat.v4.new_code_cell(source))
         elif cell.source.strip():
             source = re.sub(r"<!-- (BEGIN|END) QUESTION -->\s*", "", cell.source).strip()
@@ -128,37 +133,43 @@ def _student(notebook: NotebookNode, tests: Path) -> NotebookNode:
     cells.append(nbformat.v4.new_markdown_cell(HAND_IN))
     for number, cell in enumerate(cells, start=1):
         cell["id"] = f"cell-{number}"
-    return nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+    made: NotebookNode = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+    return made
 
 
 def _public_tests(path: Path) -> str:
-    """Write the cell that runs a question's public tests."""
+    """Write the cell that runs a question's public tests; nothing where it has none."""
     source = path.read_text(encoding="utf-8") if path.exists() else ""
-    functions = [f"def {body}".rstrip() for body in re.split(r"^@test_case\(.*?\)\ndef ", source,
-                 flags=re.M | re.S)[1:]]  # fmt: skip
+    functions = [
+        ast.get_source_segment(source, node) or ""
+        for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)
+    ]  # fmt: skip
     if not functions:
         return ""
-    called = ", ".join(re.match(r"def (\w+)", function)[1] for function in functions)  # type: ignore[index]
-    return "\n\n\n".join(["# Public tests of this question.", *functions]).replace(
-        "question.\n\n\n", "question.\n", 1
-    ) + f"\n\n\nexercises.run_tests(globals(), {called})"
+    called = ", ".join(function.removeprefix("def ").partition("(")[0] for function in functions)
+    tests = "\n\n\n".join(functions)
+    return f"{PUBLIC}\n{tests}\n\n\nexercises.run_tests(globals(), {called})"
 
 
 def leaks(notebook: NotebookNode, master: Master) -> list[str]:
-    """Name each private line of a master that a student's notebook holds; empty where none.
+    """Name each private piece of a master that a student's notebook holds; empty where none.
 
-    Private are the lines of solutions, mutants, hidden tests and rubrics that stand nowhere in the
-    open parts of the master. Read from the master's own markers, not from what otter made of them.
+    Private are the lines of solutions, mutants and hidden tests, and the clauses of rubrics, that
+    stand nowhere in the open parts of the master. Read from the master's own markers, not from what
+    otter made of them; looked for in every text of the notebook, metadata and outputs included.
     """
     opened, closed = _parted(master)
-    shown = {_plain(line) for text in _texts(notebook) for line in text.splitlines()}
-    whole = _plain(" ".join(_texts(notebook)))
-    known = {_plain(line) for text in opened for line in text.splitlines()}
+    texts = _texts(notebook)
+    lines = {_plain(line) for text in texts for line in text.splitlines()}
+    shown, known = _plain(" ".join(texts)), _plain(" ".join(opened))
     found = []
     for what, text in closed:
-        for line in map(_plain, text.splitlines()):
-            if len(line) >= 8 and line not in known and (line in shown or line in whole):
-                found.append(f"a line of {what}: {line}")
+        for piece in re.split(r"[.:;]\s|\n", text) if "rubric" in what else text.splitlines():
+            plain = _plain(piece)
+            if plain in known or len(plain) < 8:
+                continue
+            if plain in lines or (len(plain) >= 16 and plain in shown):
+                found.append(f"a line of {what}: {piece.strip()}")
     return found
 
 
@@ -215,4 +226,5 @@ def _described(master: Master, instructor: Path) -> dict[str, Any]:
         "schema": 1, "name": master.name, "title": master.title, "chapter": master.chapter,
         "minutes": master.minutes, "seconds": master.seconds, "seed": master.seed,
         "key": master.key, "tests": digest, "questions": questions,
+        "rubrics": {q.name: "\n\n".join(q.solution) for q in master.questions if q.manual},
     }  # fmt: skip

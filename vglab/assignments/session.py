@@ -1,8 +1,10 @@
 """A conversation with a submission in its sandbox: its names, as a test sees them."""
 
+import functools
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,8 +12,19 @@ from vglab.assignments import wire
 from vglab.assignments.sandbox import Limits, Sandboxed, Stopped
 
 COMMAND = (sys.executable, "-I", "-m", "vglab.assignments.worker")
+START_SECONDS = 120.0  # to import torch on a busy machine
 CALL_SECONDS = 20.0
 MESSAGE = 500
+
+
+@functools.cache
+def fonts() -> dict[str, bytes]:
+    """Give matplotlib's list of fonts, which each submission would need seconds to make again."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    lists = Path(matplotlib.get_cachedir()).glob("fontlist*.json") if font_manager else ()
+    return {f".cache/matplotlib/{path.name}": path.read_bytes() for path in lists}
 
 
 class SubmissionError(Exception):
@@ -56,16 +69,18 @@ class Session:
         limits: Limits | None = None,
         kind: str | None = None,
     ) -> None:
-        self._sandboxed = Sandboxed(COMMAND, limits=limits or Limits(), kind=kind)
+        self._sandboxed = Sandboxed(COMMAND, files=fonts(), limits=limits or Limits(), kind=kind)
         self._cells, self._seconds = cells, seconds
         self.errors: list[tuple[int, str]] = []
 
     def __enter__(self) -> Self:
         self._sandboxed.__enter__()
-        number, end = 0, time.monotonic() + self._seconds
+        number = 0
         try:
+            self._asked(["run", ""], START_SECONDS)
+            end = time.monotonic() + self._seconds
             for number, source in self._cells:
-                said = self._asked(["run", source], max(end - time.monotonic(), 0.1))
+                said = self._asked(["run", source], round(max(end - time.monotonic(), 0.1), 1))
                 if said:
                     self.errors.append((number, str(said)[:MESSAGE]))
         except BaseException as error:
@@ -85,7 +100,7 @@ class Session:
 
     def _asked(self, request: list[Any], seconds: float = CALL_SECONDS) -> Any:
         """Ask for one thing; raise SubmissionError where the submission raises or has it not."""
-        self._sandboxed.send(wire.dumps(request) + b"\n")
+        self._sandboxed.send(wire.dumps(request))
         line = self._sandboxed.receive(seconds, wire.MAX_BYTES)
         try:
             answer = wire.loads(line)
@@ -130,4 +145,4 @@ class Function:
         return self._session._asked(["call", self.__name__, list(arguments), keywords])
 
 
-__all__ = ["CellStopped", "Function", "Limits", "Session", "Stopped", "SubmissionError"]
+__all__ = ["COMMAND", "CellStopped", "Function", "Limits", "Session", "Stopped", "SubmissionError"]

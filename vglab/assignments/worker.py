@@ -1,13 +1,12 @@
 """Run a submission's cells and answer its grader's questions: what runs inside the sandbox.
 
 The grader sends one JSON value a line, ``["run", source]``, ``["value", name]`` or
-``["call", name, arguments, keywords]``, and gets one back: ``["value", …]``, ``["function", name]`` or
-``["error", message]``. Nothing here is trusted by the grader: a submission may change all of it, and
-gains only the right to answer for itself.
+``["call", name, arguments, keywords]``, and gets one back: ``["value", …]``, ``["function", name]``
+or ``["error", message]``. Nothing here is trusted by the grader: a submission may change all of it,
+and gains only the right to answer for itself.
 """
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -28,16 +27,15 @@ def main() -> None:
 
 
 def _shell() -> Any:
-    """Start an IPython without history, configuration or colours, for magics and ``!`` work."""
+    """Start an IPython that keeps no history and shows nothing, for magics and ``!`` to work."""
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
     config = Config()
     config.HistoryManager.enabled = False
-    config.InteractiveShell.xmode = "Minimal"
     shell = InteractiveShell.instance(config=config)
-    shell.showtraceback = lambda *_, **__: None
-    shell.showsyntaxerror = lambda *_, **__: None
+    for name in ("showtraceback", "showsyntaxerror", "enable_gui"):
+        setattr(shell, name, lambda *_, **__: None)
     return shell
 
 
@@ -87,4 +85,4 @@ def _send(answers: BinaryIO, value: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
