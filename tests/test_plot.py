@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -409,3 +410,27 @@ def test_importing_the_package_does_not_import_matplotlib():
     code = f"import sys, vglab; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]" and done.stderr == ""
+
+
+# svg
+
+
+def test_svg_is_an_element_that_a_page_can_recolour():
+    ax = plot.heatmap([[0.0, 2.0]], rows="a", columns="bc", **WORDS)
+    before = colors_of(ax.figure)
+    number = ax.figure.number
+    text = plot.svg(ax, alt='"a" & <b>')
+    assert number not in plt.get_fignums()
+    root = ElementTree.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.get("role") == "img" and root.get("aria-label") == '"a" & <b>'
+    written = {each.text.strip() for each in root.iter() if each.tag.endswith("}text")}
+    assert {"What was found", "a", "b", "c", "0.0", "2.0"} <= written
+    for name, color in (("ink", plot.INK), ("paper", plot.PAPER), ("grid", plot.GRID)):
+        assert (f"var(--{name}, {color})" in text) == (color in before)
+        assert text.replace(f"var(--{name}, {color})", "").count(color) == 0
+
+
+def test_svg_is_the_same_every_time():
+    first, second = (plot.svg(plot.lines({"a": [1.0, 2.0]}, **WORDS), alt="") for _ in range(2))
+    assert first == second

@@ -161,4 +161,8 @@ def _most(records: Sequence[Record]) -> float:
 
 
 def _link(record: Record, pages: str) -> Safe:
-    return tag("a", name(record["student"]), href=f"{pages}{quote(record['key'], safe='')}.html")
+    return tag(
+        "a",
+        name(record["student"]),
+        href=f"{pages}{quote(record['key'], safe='', errors='replace')}.html",
+    )
