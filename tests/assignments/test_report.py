@@ -125,7 +125,9 @@ def test_feedback_without_grades(status, heading):
                       status=status, message="more than 2 GB", file="")  # fmt: skip
     text = said(feedback_html(one, title="T"))
     assert heading in text and "more than 2 GB" in text and "0 of 3 points" in text
-    assert "No answer." in text and "Your file: none" in text
+    assert "Your file: none" in text
+    told_by_question = "✗ failed" in text and "No answer." in text
+    assert told_by_question == (status == "stopped")
 
 
 def pages(records):

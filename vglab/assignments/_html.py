@@ -59,7 +59,7 @@ svg { width: 100%; min-width: 28rem; max-width: 40rem; height: auto;
   .sides > aside { order: 1; position: sticky; top: 1rem; align-self: start;
     max-height: calc(100vh - 2rem); overflow-y: auto; } }
 @media (max-width: 30rem) { th, td { padding: .4rem .3rem; }
-  th[scope="row"] { min-width: 6.5rem; } }
+  th[scope="row"] { min-width: 7.5rem; } }
 @media print { pre { max-height: none; } }
 """
 

@@ -52,7 +52,8 @@ def feedback_html(record: Record, *, title: str) -> str:
         foot = ["Total", number(sums.total), number(sums.possible)]
         head = ["Question", "Points", "Possible"]
         parts.append(table("Points by question", head, rows, numbers=(1, 2), foot=foot))
-    parts += [_question(each, record["answers"]) for each in record["questions"]]
+    if record["status"] != "unreadable":  # else there is nothing to tell about each
+        parts += [_question(each, record["answers"]) for each in record["questions"]]
     if record["errors"]:
         rows = [[f"Cell {each['cell']}", block(each["message"])] for each in record["errors"]]
         parts.append(tag("h2", "Cells that stopped with an error"))
@@ -88,7 +89,7 @@ def _test(test: Record) -> Safe:
     """One public test: how it went, its name in words, its points, and what went wrong."""
     mark = ("✓ passed", "good") if test["passed"] else ("✗ failed", "bad")
     told = f" ({number(test['points'])} of {worth(test['possible'])})"
-    why = None if test["passed"] else block(test["message"] or "It gave no message.")
+    why = block(test["message"]) if test["message"] and not test["passed"] else None
     return tag(
         "li", tag("span", mark[0], class_=mark[1]), " ", name(words(test["name"])), told, why
     )
