@@ -54,6 +54,7 @@ def main() -> None:
             os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
             with open(name, "wb") as file:
                 file.write(told.read(size))
+    os.closerange(3, 1024)
     _limit(spec)
     if sys.platform == "linux":
         _die_with(spec["parent"])

@@ -5,7 +5,7 @@ import random
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vglab.assignments import _processes
@@ -23,11 +23,12 @@ INSIDE = Path(__file__).with_name("_inside.py")
 # it: nothing outlives it. The new root takes /tmp's place, pivot_root gives the old /tmp back.
 SCRIPT = """\
 set -eu
-uid=$1 size=$2 inodes=$3
-shift 3
+size=$1 inodes=$2
+shift 2
 mount -t tmpfs -o size=4m,nr_inodes=4096,mode=755,nosuid,nodev root /tmp
 cd /tmp
 mkdir old proc dev tmp etc
+for name in passwd group hosts; do printf %s "$1" > etc/$name; shift; done
 place() {  # bind $1 to $3 below the folder $2
     if [ -d "$1" ]; then mkdir -p "$2$3"; else mkdir -p "$2${3%/*}"; : > "$2$3"; fi
     mount --rbind "$1" "$2$3"
@@ -37,9 +38,6 @@ while [ "$1" != -- ]; do  # the system's folders, which the commands below need
     shift
 done
 shift
-echo "student:x:$uid:$uid::/tmp/student:/bin/sh" > etc/passwd
-echo "student:x:$uid:" > etc/group
-echo "127.0.0.1 localhost" > etc/hosts
 pivot_root . old
 cd /
 mount -t tmpfs -o "size=$size,nr_inodes=$inodes,mode=1777,nosuid,nodev" private /tmp
@@ -78,7 +76,13 @@ GUARD = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
 def command(
-    kind: str, uid: int | None, visible: Sequence[Path], *, disk: int, inside: Sequence[str]
+    kind: str,
+    uid: int | None,
+    visible: Sequence[Path],
+    *,
+    disk: int,
+    fds: Mapping[str, int],
+    inside: Sequence[str],
 ) -> list[str]:
     """Build the command that runs ``inside`` behind a wall of this kind.
 
@@ -86,17 +90,35 @@ def command(
     ----------
     uid
         Whom to become, where the grader is root; None where it is not.
+    fds
+        Where to read the contents of `accounts` from, for bubblewrap.
     """
     guard = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", GUARD, str(os.getpid())]
     drop = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
     if uid is not None:
         drop += [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-    build = _bubblewrap if kind == "bubblewrap" else _util_linux
-    return [*guard, *build(uid, list(seen(visible)), disk, drop, list(inside))]
+    pairs = list(seen(visible))
+    if kind == "bubblewrap":
+        return [*guard, *_bubblewrap(uid, pairs, disk, drop, inside, fds)]
+    return [*guard, *_util_linux(uid, pairs, disk, drop, inside)]
+
+
+def accounts(uid: int | None) -> dict[str, str]:
+    """Write the files that name who is there: contents by path."""
+    who = uid or USER
+    return {
+        "/etc/passwd": f"student:x:{who}:{who}::{HOME}:/bin/sh\n",
+        "/etc/group": f"student:x:{who}:\n",
+        "/etc/hosts": "127.0.0.1 localhost\n",
+    }
 
 
 def _util_linux(
-    uid: int | None, pairs: list[tuple[str, str]], disk: int, drop: list[str], inside: list[str]
+    uid: int | None,
+    pairs: list[tuple[str, str]],
+    disk: int,
+    drop: list[str],
+    inside: Sequence[str],
 ) -> list[str]:
     spaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child"]
     system = [path for path in (*SYSTEM, *ETC) if os.path.exists(path)]
@@ -105,12 +127,17 @@ def _util_linux(
         user = ["unshare", "--user", f"--map-user={USER}", f"--map-group={USER}", "--keep-caps"]
         drop = [*user, *drop, "--ambient-caps=-all"]
     flat = [path for pair in pairs for path in pair]
-    script = ["/bin/sh", "-c", SCRIPT, "sandbox", str(uid or USER), str(disk), str(INODES)]
+    script = ["/bin/sh", "-c", SCRIPT, "sandbox", str(disk), str(INODES), *accounts(uid).values()]
     return ["unshare", *spaces, "--", *script, *system, "--", *flat, "--", *drop, *inside]
 
 
 def _bubblewrap(
-    uid: int | None, pairs: list[tuple[str, str]], disk: int, drop: list[str], inside: list[str]
+    uid: int | None,
+    pairs: list[tuple[str, str]],
+    disk: int,
+    drop: list[str],
+    inside: Sequence[str],
+    fds: Mapping[str, int],
 ) -> list[str]:
     who = str(uid or USER)
     walls = ["--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net"]
@@ -121,6 +148,9 @@ def _bubblewrap(
         walls += ["--cap-drop", "ALL", *_each("--cap-add", ("CAP_SETUID", "CAP_SETGID"))]
         walls += ["--cap-add", "CAP_SETPCAP"]
         inside = [*drop, *inside]
+    walls += ["--perms", "0755", "--dir", "/etc"]
+    for path, fd in fds.items():
+        walls += ["--perms", "0644", "--ro-bind-data", str(fd), path]
     for path in (*SYSTEM, *ETC):
         if os.path.islink(path) and path in SYSTEM:
             walls += ["--symlink", os.readlink(path), path]

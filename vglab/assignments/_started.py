@@ -85,11 +85,13 @@ class Started:
 
     def _start(self, command: Sequence[str], visible: Sequence[Path], spec: int) -> None:
         ready, go = os.pipe()
+        accounts = _namespaces.accounts(self._uid) if self.kind == "bubblewrap" else {}
+        fds = {path: _told(text) for path, text in accounts.items()}
         python = [sys.executable, "-I", "-S", str(_namespaces.INSIDE), str(spec), str(ready)]
         inside, identity = [*python, *command], {}
         if self.kind != "none":
             inside = _namespaces.command(
-                self.kind, self._uid, visible, disk=self.disk, inside=inside
+                self.kind, self._uid, visible, disk=self.disk, fds=fds, inside=inside
             )
         elif self._uid is not None:
             identity = {"user": self._uid, "group": self._uid, "extra_groups": ()}
@@ -97,13 +99,14 @@ class Started:
         try:
             self.process = subprocess.Popen(
                 inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                bufsize=0, pass_fds=(spec, ready), cwd="/", start_new_session=True,
+                bufsize=0, pass_fds=(spec, ready, *fds.values()), cwd="/", start_new_session=True,
                 env={"PATH": _namespaces.tools(), "LANG": "C.UTF-8", name: value}, **identity,
             )  # type: ignore[call-overload]  # fmt: skip
             self._cleanup.callback(self._close)
             self._find()
         finally:
-            os.close(ready)
+            for fd in (ready, *fds.values()):
+                os.close(fd)
             os.close(go)  # it has waited for this: its end will not be missed
 
     def _find(self) -> None:
@@ -174,6 +177,14 @@ class Started:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _told(text: str) -> int:
+    """Give an end of a pipe from which a short text can be read."""
+    end, start = os.pipe()
+    with os.fdopen(start, "w") as pipe:
+        pipe.write(text)
+    return end
 
 
 def _remove(folder: str) -> None:
