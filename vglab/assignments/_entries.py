@@ -9,7 +9,6 @@ import os
 import re
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -57,10 +56,10 @@ class Entry:
             raise Refused(self.refused)
         try:
             content = self._read()
-        except (OSError, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
+        except Refused:
+            raise
+        except Exception as error:  # a damaged archive can raise whatever its decompressors do
             raise Refused(f"{self.name} could not be read: {error}") from None
-        except (zipfile.BadZipFile, zlib.error) as error:
-            raise Refused(f"{self.name} is damaged: {error}") from None
         if len(content) > MAX_BYTES:
             raise Refused(_too_large(self.name, len(content)))
         return content
@@ -139,12 +138,14 @@ def _members(place: "Path | Entry") -> list[Entry]:
         source = place if isinstance(place, Path) else io.BytesIO(place.read())
         with zipfile.ZipFile(source) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except Refused:
+        raise
+    except Exception as error:  # whatever zipfile stumbles over in a damaged list of contents
         if isinstance(place, Path):
             raise ValueError(f"{name} is not a zip archive that can be read: {error}") from None
         raise Refused(f"{name} is not a zip archive that can be read: {error}") from None
     kept = [entry for entry in (_member(place, info) for info in infos) if not _noise(entry)]
-    files = [entry for entry in kept if entry.info and not entry.info.is_dir()]
+    files = [entry for entry in kept if entry.info and entry.info.filename[-1:] != "/"]
     used = {entry.path[:depth] for entry in files for depth in range(1, len(entry.path))}
     folders = {entry.path for entry in kept} - {entry.path for entry in files} - used
     return files + [_empty(path, place) for path in sorted(folders)]
