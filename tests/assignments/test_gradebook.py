@@ -194,6 +194,8 @@ def test_canvas_rosters_that_do_not_fit(roster):
         canvas_csv(graded, "HW", roster("a,b\n1,2\n"))
     with pytest.raises(ValueError, match=r"roster\.csv is empty"):
         canvas_csv(graded, "HW", roster("\n"))
+    with pytest.raises(ValueError, match=r"roster\.csv is not a table that can be read"):
+        canvas_csv(graded, "HW", roster("a,b\n" + "x" * 200_000))
     other = [*graded, made.scored("bob", 1.0, "12", possible=5.0)]
     with pytest.raises(ValueError, match=r"several assignments, with 4, 5 points"):
         canvas_csv(other, "77", roster(EXPORT))
@@ -204,8 +206,9 @@ def test_what_is_provisional_is_told(roster):
     halted = dict(graded, key="bob", student="Bob", student_id="12", status="stopped")
     for sheet in (canvas_csv([graded, halted], "HW"), moodle_csv([graded, halted], "HW")):
         assert sheet.problems == (
-            "2 submissions have answers that are not graded yet: what is entered is without them",
-            "1 submissions could not be graded and stand at 0: Bob (bob)",
+            "2 of 2 submissions have answers that are not graded yet: "
+            "what is entered is without them",
+            "1 of 2 submissions could not be graded and stand at 0: Bob (bob)",
         )
 
 

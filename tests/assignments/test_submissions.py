@@ -429,6 +429,61 @@ def test_a_damaged_archive_is_refused_or_read(tmp_path, changes):
             assert str(error)
 
 
+def test_files_that_change_after_the_search(tmp_path):
+    lay(tmp_path, {"anna.ipynb": notebook(), "bob.ipynb": notebook(), "cleo.ipynb": notebook()})
+    anna, bob, cleo = find(tmp_path)
+    (tmp_path / "anna.ipynb").unlink()
+    (tmp_path / "anna.ipynb").mkdir()
+    (tmp_path / "bob.ipynb").unlink()
+    with open(tmp_path / "cleo.ipynb", "wb") as file:
+        file.truncate(_entries.MAX_BYTES + 1)
+    for each, why in ((anna, "could not be read"), (bob, "could not be read"), (cleo, "too large")):
+        with pytest.raises(UnreadableNotebook, match=why) as caught:
+            each.read()
+        assert str(tmp_path) not in str(caught.value)  # students read this
+
+
+def test_a_folder_that_cannot_be_opened(tmp_path, monkeypatch):
+    lay(tmp_path, {"anna/x.ipynb": notebook(), "bob/x.ipynb": notebook()})
+    scandir = os.scandir
+
+    def locked(path):
+        if os.path.basename(path) == "bob":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    problems = {each.student: each.problem for each in find(tmp_path)}
+    assert problems == {
+        "anna": "", "bob": "the folder bob could not be opened: Permission denied"
+    }  # fmt: skip
+    with pytest.raises(PermissionError):
+        find(tmp_path / "bob")
+
+
+def test_folders_within_folders(tmp_path):
+    deep = "/".join(["d"] * (_entries.MAX_DEPTH + 1))
+    lay(tmp_path, {f"anna/{deep}/x.ipynb": notebook(), "bob.ipynb": notebook()})
+    anna, bob = find(tmp_path)
+    assert anna.problem and not anna.name and bob.problem == ""
+
+
+def test_more_files_than_any_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(_entries, "MAX_FILES", 2)
+    with pytest.raises(ValueError, match="holds 3 files, more than 2"):
+        find(lay(tmp_path, {f"{i}.ipynb": b"" for i in range(3)}))
+
+
+def test_gradescope_metadata_that_cannot_be_read(tmp_path):
+    files = {"submission_metadata.yml": b"\xff" * 9, "submission_1/x.ipynb": notebook()}
+    assert [each.student for each in find(lay(tmp_path, files))] == ["submission_1"]
+    with open(tmp_path / "submission_metadata.yml", "wb") as file:
+        file.truncate(_entries.MAX_BYTES + 1)
+    assert [each.student for each in find(tmp_path)] == ["submission_1"]
+    text = 'submission_1:\n  :submitters:\n  - :name: "a\\qb"\n'
+    assert _layouts._submitters(text) == {"submission_1": [("a\\qb", "")]}
+
+
 HOSTILE = {
     "a\u202egnp.ipynb": "a gnp",
     "b\x1b[31m\x07.ipynb": "b [31m",

@@ -59,7 +59,8 @@ class Entry:
         except Refused:
             raise
         except Exception as error:  # a damaged archive can raise whatever its decompressors do
-            raise Refused(f"{self.name} could not be read: {error}") from None
+            why = error.strerror if isinstance(error, OSError) else None  # without the path
+            raise Refused(f"{self.name} could not be read: {why or error}") from None
         if len(content) > MAX_BYTES:
             raise Refused(_too_large(self.name, len(content)))
         return content

@@ -231,10 +231,11 @@ def _provisional(records: Sequence[Record], roster: Path | None) -> list[str]:
         said.append("without a roster only students whose number is known have a row")
     if pending:
         said.append(
-            f"{len(pending)} submissions have answers that are not graded yet: "
+            f"{len(pending)} of {len(records)} submissions have answers that are not graded yet: "
             "what is entered is without them"
         )
     if halted:
         names = ", ".join(map(_tables.told, halted[:10])) + (", …" if len(halted) > 10 else "")
-        said.append(f"{len(halted)} submissions could not be graded and stand at 0: {names}")
+        share = f"{len(halted)} of {len(records)} submissions"
+        said.append(f"{share} could not be graded and stand at 0: {names}")
     return said
