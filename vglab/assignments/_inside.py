@@ -13,6 +13,8 @@ import resource
 import signal
 import struct
 import sys
+import time
+from contextlib import suppress
 from typing import Any
 
 # System calls refused (with EPERM), by name: number on x86_64, number on aarch64. They make kernel
@@ -37,7 +39,7 @@ UNIX, INET, INET6 = 1, 2, 10
 EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # classic BPF
 KILL, ERRNO, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
-SET_DEATH_SIGNAL, SET_SECCOMP, SET_NO_NEW_PRIVS, FILTER = 1, 22, 38, 2
+SET_DEATH_SIGNAL, SET_SECCOMP, SET_SUBREAPER, SET_NO_NEW_PRIVS, FILTER = 1, 22, 36, 38, 2
 
 
 def main() -> None:
@@ -57,8 +59,9 @@ def main() -> None:
     os.closerange(3, 1024)
     _limit(spec)
     if sys.platform == "linux":
-        _die_with(spec["parent"])
         _refuse(spec["families"])
+        if spec["parent"]:
+            _supervise(spec["parent"])
     os.execve(command[0], command, spec["environment"])
 
 
@@ -76,12 +79,52 @@ def _limit(spec: dict[str, Any]) -> None:
             score.write("1000")
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the grader is gone; 0: others see to that."""
-    if parent:
-        _prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:
-            sys.exit("the grader is gone")
+def _supervise(parent: int) -> None:
+    """Go on in a child; when it or the grader ends, or on SIGTERM, kill all that descends from it.
+
+    Only where no process table of its own ends with the command.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    _prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit("the grader is gone")
+    _prctl(SET_SUBREAPER, 1)
+    child = os.fork()
+    if child == 0:
+        return
+    try:
+        for fd in (0, 1):
+            os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+        ended, status = os.wait()
+        while ended != child:
+            ended, status = os.wait()
+        code = os.waitstatus_to_exitcode(status)
+        sys.exit(code if code >= 0 else 128 - code)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _kill_below()
+
+
+def _kill_below() -> None:
+    """Stop all descendants, so that none makes new ones, then kill them, until there are none."""
+    until = time.monotonic() + 5
+    while (below := _below(os.getpid())) and time.monotonic() < until:
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in below:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _below(pid: int) -> list[int]:
+    found: list[int] = []
+    with suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as children:
+                found += map(int, children.read().split())
+    return found + [one for child in found for one in _below(child)]
 
 
 def _refuse(families: list[int]) -> None:

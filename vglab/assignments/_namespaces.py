@@ -97,6 +97,9 @@ def command(
     drop = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
     if uid is not None:
         drop += [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    else:  # in a user namespace of its own it has no right over the first process, its own user's
+        user = ["unshare", "--user", f"--map-user={USER}", f"--map-group={USER}", "--keep-caps"]
+        drop = [*user, *drop, "--ambient-caps=-all"]
     pairs = list(seen(visible))
     if kind == "bubblewrap":
         return [*guard, *_bubblewrap(uid, pairs, disk, drop, inside, fds)]
@@ -122,10 +125,8 @@ def _util_linux(
 ) -> list[str]:
     spaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child"]
     system = [path for path in (*SYSTEM, *ETC) if os.path.exists(path)]
-    if uid is None:  # root inside makes the mounts; a second user namespace is nobody's root
+    if uid is None:
         spaces += ["--user", "--map-root-user"]
-        user = ["unshare", "--user", f"--map-user={USER}", f"--map-group={USER}", "--keep-caps"]
-        drop = [*user, *drop, "--ambient-caps=-all"]
     flat = [path for pair in pairs for path in pair]
     script = ["/bin/sh", "-c", SCRIPT, "sandbox", str(disk), str(INODES), *accounts(uid).values()]
     return ["unshare", *spaces, "--", *script, *system, "--", *flat, "--", *drop, *inside]
@@ -147,7 +148,6 @@ def _bubblewrap(
     else:
         walls += ["--cap-drop", "ALL", *_each("--cap-add", ("CAP_SETUID", "CAP_SETGID"))]
         walls += ["--cap-add", "CAP_SETPCAP"]
-        inside = [*drop, *inside]
     walls += ["--perms", "0755", "--dir", "/etc"]
     for path, fd in fds.items():
         walls += ["--perms", "0644", "--ro-bind-data", str(fd), path]
@@ -165,7 +165,7 @@ def _bubblewrap(
     for source, target in pairs:
         walls += ["--ro-bind", source, target]
     walls += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    return ["bwrap", *walls, "--", *inside]
+    return ["bwrap", *walls, "--", *drop, *inside]
 
 
 def _each(option: str, values: Sequence[str]) -> list[str]:
@@ -245,5 +245,7 @@ def tools() -> str:
 
 def missing(kind: str) -> list[str]:
     """Name the tools that a kind needs and this machine lacks."""
-    needed = ["unshare", "mount", "umount", "pivot_root"] if kind == "namespaces" else ["bwrap"]
-    return [tool for tool in ("setpriv", *needed) if shutil.which(tool, path=tools()) is None]
+    needed = ["mount", "umount", "pivot_root"] if kind == "namespaces" else ["bwrap"]
+    return [
+        tool for tool in ("setpriv", "unshare", *needed) if shutil.which(tool, path=tools()) is None
+    ]

@@ -152,6 +152,11 @@ class Started:
         with suppress(ProcessLookupError):
             if self._init is not None:
                 signal.pidfd_send_signal(self._init, signal.SIGKILL)
+        if self.kind == "none":
+            self.pids()  # notes what may be lost with the one that is over them
+            self.process.terminate()  # kills them all
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
         self.process.kill()
         self.process.wait(PATIENCE)
         if self._init is not None:
