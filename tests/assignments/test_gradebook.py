@@ -208,7 +208,7 @@ def test_what_is_provisional_is_told(roster):
         assert sheet.problems == (
             "2 of 2 submissions have answers that are not graded yet: "
             "what is entered is without them",
-            "1 of 2 submissions could not be graded and stand at 0: Bob (bob)",
+            "1 of 2 submissions were not graded to the end: Bob (bob)",
         )
 
 

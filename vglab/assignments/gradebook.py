@@ -237,5 +237,5 @@ def _provisional(records: Sequence[Record], roster: Path | None) -> list[str]:
     if halted:
         names = ", ".join(map(_tables.told, halted[:10])) + (", …" if len(halted) > 10 else "")
         share = f"{len(halted)} of {len(records)} submissions"
-        said.append(f"{share} could not be graded and stand at 0: {names}")
+        said.append(f"{share} were not graded to the end: {names}")
     return said
