@@ -5,7 +5,8 @@ and a network of its own: it reads the system's programs, the Python environment
 to a disk in memory that ends with it, and reaches nothing else. ``none``, for `--trusted`, keeps
 the limits but not the walls: it reads and writes whatever its user may. That user has no rights
 where the grader is root, and is the instructor elsewhere, whose files, processes and settings it
-may change then, and kill what watches over it. In all three a filter of system calls refuses networks (``none``: sockets), namespaces, debugging and memory that nobody counts.
+may change then, and end what watches over it. In all three a filter of system calls refuses
+networks (``none``: sockets), namespaces, debugging and memory that nobody counts.
 
 What no wall here can give: protection against a fault of the kernel, or a limit on the kernel's own
 memory (buffers of pipes and sockets; bounded by processes times open files).
