@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from teaching import Chapters, slides_role
 
 LONG_FORMULA = 60  # characters of TeX
 
@@ -66,6 +67,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_decks)
     app.add_directive("measured", Measured)
+    app.add_directive("chapters", Chapters)
+    app.add_role("slides", slides_role)
     app.add_post_transform(ClaimFormulas)
     app.add_post_transform(KeepPunctuation)
     app.add_post_transform(InlineFigures)
