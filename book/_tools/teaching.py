@@ -108,13 +108,14 @@ class Chapters(SphinxDirective):
         """Return a chapter's row."""
         first = cell(self.link(one.name, one.title))
         others = [name for name in one.looks_back if name not in needs]
+        told = nodes.paragraph("", "", classes=["quiet"])
         for label, names in (("needs ", needs), ("looks back to ", others)):
             if 0 < len(names) <= MOST_NAMED:
-                listed = nodes.paragraph("", label, classes=["quiet"])
+                told += nodes.Text(f"; {label}" if told.children else label)
                 for number, name in enumerate(names):
-                    listed += nodes.Text(", " if number else "")
-                    listed += self.link(name, self.titles[name].split(":")[0])
-                first += listed
+                    told += nodes.Text(", " if number else "")
+                    told += self.link(name, self.titles[name].split(":")[0])
+        first += told
         reading = f"{one.reading} min, runs {one.running} s, {count(one.exercises, 'exercise')}"
         work = "none"
         if one.assignment:

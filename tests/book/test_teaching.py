@@ -1,7 +1,9 @@
 """The instructor's pages agree with the chapters, and their example of an assignment is sound."""
 
+import argparse
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from bs4 import BeautifulSoup
 from measured import files, toc_files
 from teaching import assignments, facts, need_problems, needed
 from throwaway import ROOT
+
+from vglab.assignments import command
+from vglab.assignments.sandbox import Limits
 
 PAGES = ROOT / "book" / "teaching"
 EXAMPLE = PAGES / "step_size.md"
@@ -57,6 +62,33 @@ def test_a_syllabus_covers_what_it_says():
     long = text.split("## Ten weeks")[1]
     linked = {f"book/{chapter}" for chapter in re.findall(r"\]\(\.\./([\w/]+)\.ipynb\)", long)}
     assert linked == set(FACTS) - {"book/questions_and_answers"}
+
+
+def commands():
+    """Every command line that the pages show, by page."""
+    for path in sorted(PAGES.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+        lines = [line.strip() for block in blocks for line in block.splitlines()]
+        lines += re.findall(r"`(python -m vglab [^`]+)`", text)
+        yield from ((path.name, line) for line in lines if line.startswith("python"))
+
+
+@pytest.mark.parametrize(("page", "line"), [*commands()])
+def test_a_command_on_a_page_is_one(page, line):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    command.add(parser.add_subparsers(required=True))
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "vglab"]
+    given = parser.parse_args(words[3:])
+    assert given.action in ("list", "release", "grade", "check")
+
+
+def test_the_limits_on_the_page_are_the_sandbox_s():
+    text = " ".join((PAGES / "grading.md").read_text(encoding="utf-8").split())
+    limits = Limits()
+    assert f"{limits.wall_seconds / 60:g} minutes, {limits.memory_bytes / 2**30:g} GB" in text
+    assert f"{limits.disk_bytes / 2**20:g} MB of files, {limits.processes} processes" in text
 
 
 def test_every_page_of_the_part_is_in_the_table_of_contents():
