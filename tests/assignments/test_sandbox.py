@@ -145,10 +145,12 @@ def test_sees_nothing_of_the_instructors(kind: str, tmp_path: Path) -> None:
     other.write_text("another student's")
     given = tmp_path / "given.csv"
     given.write_text("1,2")
-    hidden = [Path(__file__).parent, Path(__file__), Path.home() / ".bashrc", other, PACKAGE.parent / "pyproject.toml", PACKAGE.parent / "assignments",
-              Path("/etc/shadow"), Path("/etc/hostname"), Path("/sys/class"), Path("/home"), Path.home() / ".cache",
-              Path(f"/proc/{os.getpid()}/cmdline"), Path("/proc/1/root/etc"), Path("/var/log"),
-              Path("/run"), Path("/dev/kmsg")]  # fmt: skip
+    hidden = [Path(__file__).parent, Path(__file__), other, Path.home() / ".bashrc",
+              Path.home() / ".cache", PACKAGE.parent / "pyproject.toml",
+              PACKAGE.parent / "assignments", Path("/etc/shadow"), Path("/etc/hostname"),
+              Path("/sys/class"), Path("/home"), Path(f"/proc/{os.getpid()}/cmdline"),
+              Path("/proc/1/root/etc"), Path("/var/log"), Path("/run"),
+              Path("/dev/kmsg")]  # fmt: skip
     code = f"""
         import os
         for path in {[str(path) for path in hidden]}:
