@@ -150,7 +150,10 @@ for address in (("127.0.0.1", 22), ("1.1.1.1", 53), ("example.org", 80)):
     except OSError as error:
         if "refused" in str(error) and address[0] != "127.0.0.1":
             found.append(address[0])
-found += [n for _, n in socket.if_nameindex() if n != "lo"]
+try:
+    found += [n for _, n in socket.if_nameindex() if n != "lo"]
+except OSError:
+    pass
 def multiplied(x):
     return found
 """
@@ -158,7 +161,7 @@ def multiplied(x):
 WRITES = """\
 import os
 found = []
-for place in ("/", "/etc", "/usr", "/usr/bin", "/tmp/..", "/var", "/root", "/home", "/opt", "..",
+for place in ("/", "/etc", "/usr", "/usr/bin", "/tmp/..", "/var", "/root", "/home", "/opt",
               os.path.dirname(os.__file__), os.path.dirname(__import__("vglab").__file__)):
     path = os.path.join(place, "vglab-cheated")
     try:

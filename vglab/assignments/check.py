@@ -74,7 +74,7 @@ def _try_solutions(
     rows, problems = [], []
     tests = {cell.source for q in master.questions for cell in q.cells if _is_test(cell)}
     cells = [cell for cell in code_cells(master.notebook) if cell[1] not in tests]
-    with Session(cells, kind="none", seconds=master.seconds) as session:
+    with Session(cells, kind="own", seconds=master.seconds) as session:
         problems += [f"{master.name}: cell {n}: {message}" for n, message in session.errors]
         for question, *same in zip(
             master.questions, *(other.questions for other in others), strict=True
@@ -128,7 +128,7 @@ def _try_question(
 def _try_nothing(cells: list[tuple[int, str]], made: Release) -> list[str]:
     """An untouched notebook must run to its end and earn nothing."""
     name = made.about["name"]
-    with Session(cells, kind="none", seconds=made.about["seconds"]) as session:
+    with Session(cells, kind="own", seconds=made.about["seconds"]) as session:
         problems = [f"{name}: untouched, cell {n} raises {said}" for n, said in session.errors]
         marked = made.mark(session)
     return problems + [

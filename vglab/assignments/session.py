@@ -1,7 +1,10 @@
 """A conversation with a submission in its sandbox: its names, as a test sees them."""
 
 import functools
+import os
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +34,42 @@ class SubmissionError(Exception):
     """What a submission did wrong when it was asked; the message is for its author."""
 
 
+class Own:
+    """A process that runs our own code, without walls and on any system; for `check`."""
+
+    reason: str | None = None
+
+    def __enter__(self) -> Self:
+        kept = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        self._process = subprocess.Popen(
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=kept,
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def send(self, line: bytes) -> None:
+        """Write a line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + b"\n")
+        self._process.stdin.flush()
+
+    def receive(self, timeout: float, max_bytes: int) -> bytes:
+        """Read a line; raise Stopped where it takes too long or the process ended."""
+        assert self._process.stdout is not None
+        timer = threading.Timer(timeout, self._process.kill)
+        timer.start()
+        line = self._process.stdout.readline(max_bytes)
+        timer.cancel()
+        if not line.endswith(b"\n"):
+            self.reason = f"ended, or gave no answer within {timeout:g} s"
+            raise Stopped(self.reason)
+        return line[:-1]
+
+
 class CellStopped(Stopped):
     """A cell ended the process or ran into a limit; `cell` is its number."""
 
@@ -53,7 +92,7 @@ class Session:
     seconds
         Wall time for all cells together.
     limits, kind
-        As of `Sandboxed`.
+        As of `Sandboxed`; the kind "own" has no walls and no limits, for our own code.
 
     Raises
     ------
@@ -69,12 +108,15 @@ class Session:
         limits: Limits | None = None,
         kind: str | None = None,
     ) -> None:
-        self._sandboxed = Sandboxed(COMMAND, files=fonts(), limits=limits or Limits(), kind=kind)
+        self._process: Own | Sandboxed = (
+            Own() if kind == "own"
+            else Sandboxed(COMMAND, files=fonts(), limits=limits or Limits(), kind=kind)
+        )  # fmt: skip
         self._cells, self._seconds = cells, seconds
         self.errors: list[tuple[int, str]] = []
 
     def __enter__(self) -> Self:
-        self._sandboxed.__enter__()
+        self._process.__enter__()
         number = 0
         try:
             self._asked(["run", ""], START_SECONDS)
@@ -84,7 +126,7 @@ class Session:
                 if said:
                     self.errors.append((number, str(said)[:MESSAGE]))
         except BaseException as error:
-            self._sandboxed.__exit__(None, None, None)
+            self._process.__exit__(None, None, None)
             if isinstance(error, (Stopped, SubmissionError)):
                 raise CellStopped(number, str(error)) from None
             raise
@@ -96,12 +138,12 @@ class Session:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._sandboxed.__exit__(kind, error, traceback)
+        self._process.__exit__(kind, error, traceback)
 
     def _asked(self, request: list[Any], seconds: float = CALL_SECONDS) -> Any:
         """Ask for one thing; raise SubmissionError where the submission raises or has it not."""
-        self._sandboxed.send(wire.dumps(request))
-        line = self._sandboxed.receive(seconds, wire.MAX_BYTES)
+        self._process.send(wire.dumps(request))
+        line = self._process.receive(seconds, wire.MAX_BYTES)
         try:
             answer = wire.loads(line)
         except wire.WireError as error:
@@ -118,7 +160,7 @@ class Session:
     @property
     def stopped(self) -> bool:
         """Whether the process has ended, so that nothing can be asked any more."""
-        return self._sandboxed.reason is not None
+        return self._process.reason is not None
 
     def get(self, name: str, default: Any = None) -> Any:
         """Give the value of a name of the notebook: what otter calls the global environment."""
