@@ -30,13 +30,18 @@
     const full = (box) => box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1;
     for (const frame of document.querySelectorAll(".frame")) {
       for (const box of frame.querySelectorAll(".formula")) {
-        for (let size = 1.3; full(box) && size >= 0.6; size -= 0.05) box.style.fontSize = `${size}em`;
+        for (let size = 1.3; box.scrollWidth > box.clientWidth && size >= 0.6; size -= 0.05) box.style.fontSize = `${size}em`;
       }
       const body = frame.querySelector(".body");
-      for (const box of body.querySelectorAll(":scope > *")) {
-        let size = parseFloat(getComputedStyle(box).fontSize);
-        const least = box.classList.contains("formula") ? 20 : 24;
-        while (full(body) && size > least) box.style.fontSize = `${size = Math.max(least, size - 1)}px`;
+      const boxes = [...body.children].map((box) => ({
+        box,
+        size: parseFloat(getComputedStyle(box).fontSize),
+        least: box.classList.contains("formula") ? 20 : 24,
+      }));
+      for (let share = 0.98; full(body) && share > 0.6; share -= 0.02) {
+        for (const { box, size, least } of boxes) {
+          if (size > least) box.style.fontSize = `${Math.max(least, size * share)}px`;
+        }
       }
     }
     html.classList.remove("measuring");
@@ -54,7 +59,8 @@
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     await Reveal.initialize({
       width: 1280, height: 720, margin: 0, minScale: 0.1, maxScale: 4, center: false,
-      hash: true, slideNumber: "c/t", controlsLayout: "edges", controlsTutorial: false, scrollActivationWidth: null, pdfSeparateFragments: false,
+      hash: true, slideNumber: "c/t", controlsLayout: "edges", controlsTutorial: false,
+      scrollActivationWidth: null, pdfSeparateFragments: false,
       transition: calm ? "none" : "slide", transitionSpeed: "fast",
       keyboard: { 33: "left", 34: "right" }, // a presenter's remote keeps to the main line
       plugins: [RevealNotes],

@@ -22,6 +22,7 @@ from twins import load
 REVEAL = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js")
 COLAB = "https://colab.research.google.com/github"
 LONG = 100  # characters of TeX; formulas side by side then stand below each other
+STOPPED = re.compile(r'<span class="math inline">[^<]{1,60}</span>[.,;:!?)’”]+')
 PAGE = """\
 <!DOCTYPE html>
 <html lang="en" data-theme="light">
@@ -175,7 +176,8 @@ class Draw:
         head += "<th scope='col'>Measured</th><th scope='col' aria-label='Holds'></th>"
         lines = []
         for row in rows:
-            cells = [self.line(row[column]) for column in ("statement", "expected", "measured")]
+            texts = [row[column] for column in ("statement", "expected", "measured")]
+            cells = [self.line(text.replace("n = ", "n\u00a0=\u00a0")) for text in texts]
             mark = ("✓", "holds") if row["holds"] else ("✗", "does not hold")
             cells.append(f'<span role="img" aria-label="{mark[1]}">{mark[0]}</span>')
             lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
@@ -192,8 +194,9 @@ class Draw:
         return f"<footer>{html.escape(self.book)} · {' · '.join(links)}</footer>"
 
     def line(self, text: str) -> str:
-        """Write a line of Markdown."""
-        return str(self.linked(self.read.renderInline(text)))
+        """Write a line of Markdown, where no full stop after a formula begins a line."""
+        written = self.linked(self.read.renderInline(text))
+        return STOPPED.sub(r'<span class="nowrap">\g<0></span>', written)
 
     def linked(self, text: str) -> str:
         """Lead links between notebooks to the website's pages."""

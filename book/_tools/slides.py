@@ -24,8 +24,7 @@ ENDS = {"Sources": "end", "Solutions": "end", "Exercises": "exercises", question
 LISTS = {"What this does not show": "limits", "What you can do now": "close"}
 MAX_LEAD, MAX_ITEM, MAX_TASK, MAX_QUESTION = 40, 30, 60, 65  # words
 MAX_CODE, CODE = 80, 16  # characters a line and lines that fit at a size one can read
-ROWS, LINES = 5, 9  # of a table
-ITEMS = 12  # lines of a list
+ROWS, LINES, ITEMS = 5, 9, 12  # rows and lines of a table, lines of a list
 
 
 @dataclass
@@ -42,17 +41,14 @@ class Slide:
 
 def derive(notebook: NotebookNode) -> list[Slide]:
     """Return the slides of a chapter's executed notebook, in order."""
-    walk = Walk()
     asked, _ = questions.read(questions.sections(notebook).get(questions.SECTION, ""))
+    walk = Walk(asked)
     for cell in notebook.cells:
         role = cell.metadata.get("slideshow", {}).get("slide_type", "")
         if role == "skip" or is_setup(cell):
             continue
         if cell.cell_type == "markdown":
             walk.markdown(cell.source)
-            if asked and walk.section == questions.SECTION:
-                walk.quiz(asked)
-                asked = []
         elif walk.mode == "content":
             walk.code(cell, role)
     walk.flush()
@@ -62,7 +58,8 @@ def derive(notebook: NotebookNode) -> list[Slide]:
 class Walk:
     """The state of a walk through a notebook: the slides so far, and where in the text it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: list[questions.Question]) -> None:
+        self.asked = asked
         self.slides: list[Slide] = []
         self.mode = "front"
         self.section = self.part = self.before = ""
@@ -106,6 +103,8 @@ class Walk:
                 self.add("idea")
             elif self.mode == "listed":
                 self.add(LISTS[text])
+            elif text == questions.SECTION:
+                self.quiz()
         elif self.mode == "exercises":
             self.add("exercise", title=text)
         elif self.mode == "content":
@@ -206,9 +205,9 @@ class Walk:
                 task.body.append(("text", " ".join(kept)))
         self.note(block.text)
 
-    def quiz(self, asked: list[questions.Question]) -> None:
+    def quiz(self) -> None:
         """Put each question of the chapter to the room; the right answers wait for a click."""
-        for question in asked:
+        for question in self.asked:
             self.add("quiz", ("lead", question.text), ("options", question.options))
             for option in question.options:
                 self.note(f"*{option.text}* {option.verdict} {option.reason}")

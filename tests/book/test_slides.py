@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 from decks import deck
 from measured import toc_files
 from sentences import blocks, items, sentences, shortened, words
-from slides import CLAIM, derive, lesson
+from slides import CLAIM, Slide, derive, lesson
 from throwaway import NAME, ROOT
 
 SVG = (
@@ -183,7 +183,8 @@ def test_questions_show_their_options_and_reasons_stay_with_the_speaker():
 
 </details>
 """
-    nb = notebook(FRONT, "## Exercises", text, "## What you can do now\n\n1. **Say**: so.")
+    end = "## What you can do now\n\n1. **Say**: so."
+    nb = notebook(FRONT, f"## Exercises\n\n{text}\n{end}")  # one cell, as jupytext makes it
     quiz, close = derive(nb)[-2:]
     assert (quiz.kind, close.kind) == ("quiz", "close")
     html = BeautifulSoup(deck("book/a", derive(nb), "Book"), "html.parser")
@@ -219,6 +220,13 @@ def test_the_lesson_of_a_cell_is_what_it_defines():
 )
 def test_sentences(text, expected):
     assert sentences(text) == expected
+
+
+def test_no_full_stop_leaves_its_formula():
+    html = deck("book/a", [Slide("title", "T", body=[("lead", "With $x$ and $y$.")])], "Book")
+    math = '<span class="math inline">\\({}\\)</span>'
+    expected = f'With {math.format("x")} and <span class="nowrap">{math.format("y")}.</span>'
+    assert expected in html
 
 
 def test_lists_and_words():
