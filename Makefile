@@ -11,7 +11,7 @@ NBVAL := $(if $(filter Linux,$(shell uname -s)),--nbval,--nbval-lax)
 
 .DEFAULT_GOAL := book
 .NOTPARALLEL:
-.PHONY: book serve test lint unit notebooks check-notebooks run-notebooks site-test benchmark colab clean
+.PHONY: book serve test lint unit notebooks check-notebooks check-assignments run-notebooks site-test benchmark colab clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vglab needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -26,7 +26,7 @@ book: $(READY)  ## build the website
 serve: $(READY)  ## serve the website that `make book` built
 	$(RUN) http.server 8000 --bind 127.0.0.1 --directory $(SITE)
 
-test: lint unit check-notebooks run-notebooks book site-test  ## test everything
+test: lint unit check-notebooks check-assignments run-notebooks book site-test  ## test everything
 
 lint: $(READY)
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
@@ -41,6 +41,9 @@ notebooks: $(READY)  ## run the chapters whose text changed
 check-notebooks: $(READY)  ## is every notebook what its text gives?
 	$(RUN_TOOL) check
 
+check-assignments: $(READY)  ## does every assignment's solution earn its points, and nothing wrong?
+	OMP_NUM_THREADS=1 $(RUN) vglab assignments check --jobs 2
+
 run-notebooks: export IPYTHONDIR = $(CURDIR)/book/_tools/ipython
 run-notebooks: $(READY)  ## run every chapter again and compare with what is stored
 	$(RUN) pytest $(NBVAL) --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=book/_tools/nbval-sanitize.cfg -n 2 --dist loadscope book
@@ -48,8 +51,8 @@ run-notebooks: $(READY)  ## run every chapter again and compare with what is sto
 site-test: $(READY)  ## test the website that `make book` built
 	$(RUN) pytest tests/book/test_site.py
 
-benchmark: $(READY)  ## speed, side by side: fit, sweep, diagnose, explain, and a sweep that loses a worker
-	$(RUN) pip install --quiet --requirement benchmarks/requirements.txt && for what in fit sweep diagnose explain cluster; do $(BIN)/python benchmarks/$$what.py || exit 1; done
+benchmark: $(READY)  ## speed, side by side: fit, sweep, diagnose, explain, grading a class, and a sweep that loses a worker
+	$(RUN) pip install --quiet --requirement benchmarks/requirements.txt && for what in fit sweep diagnose explain grade cluster; do $(BIN)/python benchmarks/$$what.py || exit 1; done
 
 colab:  ## test the last commit under the versions that Colab has
 	$(PYTHON) constraints/colab.py run

@@ -34,14 +34,16 @@ OPTIONAL = {"IPython"}  # there wherever a notebook is
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = sorted(PACKAGE.glob("*.py"))
 LIBRARY = [path for path in MODULES if not path.stem.startswith("__")]
+TEACHING = sorted((PACKAGE / "assignments").glob("*.py"))
 
 
 def named(paths: list[Path]) -> list[object]:
     return [pytest.param(path, id=path.stem) for path in paths]
 
 
-def declared() -> dict[str, SpecifierSet]:
-    wanted = map(Requirement, PROJECT["dependencies"])
+def declared(*extras: str) -> dict[str, SpecifierSet]:
+    also = (each for extra in extras for each in PROJECT["optional-dependencies"][extra])
+    wanted = map(Requirement, [*PROJECT["dependencies"], *also])
     return {canonicalize_name(each.name): each.specifier for each in wanted}
 
 
@@ -72,6 +74,16 @@ def outside(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)} - {"vglab"} - sys.stdlib_module_names
 
 
+def inside_package(path: Path, package: str = "vglab") -> set[str]:
+    """List the modules of a package of ours that a module imports."""
+    parts = [name.removeprefix(f"{package}.") for name in imports(path) if name.startswith(package)]
+    found = {part.split(".")[0] for part in parts}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            found |= {alias.name for alias in node.names}
+    return found - {package}
+
+
 def inside(path: Path) -> set[str]:
     known = {module.stem for module in LIBRARY}
     return {name.split(".")[1] for name in imports(path) if name.startswith("vglab.")} & known
@@ -82,14 +94,14 @@ def test_declared_ranges_admit(name: str) -> None:
     held = pins(name)
     refused = [
         f"{project}{specifier} refuses {held[project]}"
-        for project, specifier in declared().items()
+        for project, specifier in declared("teaching").items()
         if project in held and not specifier.contains(held[project])
     ]
     assert not refused
 
 
 def test_every_dependency_is_pinned_for_the_book() -> None:
-    assert declared().keys() <= pins("requirements.txt").keys()
+    assert declared("teaching").keys() <= pins("requirements.txt").keys()
 
 
 def test_every_requirement_is_pinned() -> None:
@@ -115,6 +127,21 @@ def test_imports_are_declared(path: Path, owners: Mapping[str, list[str]]) -> No
     for package in outside(path) - OPTIONAL:
         distributions = {canonicalize_name(name) for name in owners.get(package, [package])}
         assert distributions & declared().keys(), f"{path.name} imports {package}"
+
+
+@pytest.mark.parametrize("path", named(TEACHING))
+def test_imports_for_instructors_are_declared(path: Path, owners: Mapping[str, list[str]]) -> None:
+    for package in outside(path):
+        distributions = {canonicalize_name(name) for name in owners.get(package, [package])}
+        assert distributions & declared("teaching").keys() or path.stem == "session"
+
+
+def test_only_the_command_line_knows_the_instructors_tools() -> None:
+    knowing = {path.stem for path in MODULES if "vglab.assignments.command" in imports(path)}
+    assert not any("assignments" in inside_package(path) for path in LIBRARY)
+    assert knowing <= {"__main__"}
+    graph = {path.stem: inside_package(path, "vglab.assignments") for path in TEACHING}
+    assert list(TopologicalSorter(graph).static_order())  # raises where there is a circle
 
 
 @pytest.mark.parametrize("path", named(LIBRARY))
@@ -150,7 +177,7 @@ def test_diagnose_imports_plot_only_when_asked() -> None:
     assert not any("plot" in ast.dump(node) for node in top if isinstance(node, ast.ImportFrom))
 
 
-@pytest.mark.parametrize("path", named(MODULES))
+@pytest.mark.parametrize("path", named(MODULES) + named(TEACHING))
 def test_modules_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 

@@ -1,7 +1,10 @@
 """Are the assignments right? Solutions earn every point, and whatever should lose points does."""
 
+import functools
+import multiprocessing
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,22 +141,31 @@ def _try_nothing(cells: list[tuple[int, str]], made: Release) -> list[str]:
 
 
 def check_all(
-    paths: list[Path], *, seed: int = 0, tell: Callable[[str], None] = print
+    paths: list[Path], *, seed: int = 0, jobs: int = 1, tell: Callable[[str], None] = print
 ) -> list[str]:
-    """Check several masters, telling a table row by row; list what has to be mended."""
-    tell(f"{'assignment':28}{'question':10}{'points':>7}{'solution':>9}{'mutants caught':>15}"
-         f"{'other classes':>15}")  # fmt: skip
+    """Check several masters, ``jobs`` at a time, telling a table; list what has to be mended."""
+    tell(
+        f"{'assignment':28}{'question':10}{'points':>7}{'solution':>9}{'mutants caught':>15}"
+        f"{'other classes':>15}"
+    )
     problems = []
-    for path in paths:
-        try:
-            rows, found = check(path, seed=seed)
-        except masters.MasterError as error:
-            rows, found = [], [str(error)]
-        for row in rows:
-            told = "by hand" if row.manual else f"{row.solution:g}"
-            caught = "" if row.manual else f"{row.caught} of {row.mutants}"
-            others = "" if row.manual else f"{row.others:.1f}"
-            tell(f"{row.assignment:28}{row.question:10}{row.possible:7g}{told:>9}{caught:>15}"
-                 f"{others:>15}")  # fmt: skip
-        problems += found
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        for rows, found in pool.map(functools.partial(_checked, seed=seed), paths):
+            for row in rows:
+                told = "by hand" if row.manual else f"{row.solution:g}"
+                caught = "" if row.manual else f"{row.caught} of {row.mutants}"
+                others = "" if row.manual else f"{row.others:.1f}"
+                tell(
+                    f"{row.assignment:28}{row.question:10}{row.possible:7g}{told:>9}{caught:>15}"
+                    f"{others:>15}"
+                )
+            problems += found
     return problems
+
+
+def _checked(path: Path, seed: int) -> tuple[list[Row], list[str]]:
+    try:
+        return check(path, seed=seed)
+    except masters.MasterError as error:
+        return [], [str(error)]

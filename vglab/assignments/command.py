@@ -14,6 +14,9 @@ import vglab
 DESCRIPTION = "Assignments for a class: student notebooks, and grades that cannot be forged."
 
 
+JOBS = min(os.cpu_count() or 1, 8)
+
+
 class UsageError(Exception):
     """What was asked for cannot be done; the message says why and what to do."""
 
@@ -34,7 +37,7 @@ def add(commands: Any) -> None:
     grade.add_argument("release", type=Path, help="what `release` made")
     grade.add_argument("submissions", type=Path, help="Canvas's, Moodle's, Gradescope's or files")
     grade.add_argument("--out", type=Path, required=True, help="gets grades, feedback, summary")
-    grade.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2))
+    grade.add_argument("--jobs", type=int, default=JOBS)
     grade.add_argument("--roster", type=Path, help="Canvas's or Moodle's gradebook, to fill in")
     grade.add_argument("--written", type=Path, help="a filled written.csv")
     grade.add_argument(
@@ -44,6 +47,7 @@ def add(commands: Any) -> None:
     check = inner.add_parser("check", help="solutions earn every point, wrong ones do not")
     check.add_argument("name", nargs="*", help="only these")
     check.add_argument("--seed", type=int, default=0)
+    check.add_argument("--jobs", type=int, default=JOBS)
 
 
 def main(given: argparse.Namespace) -> int:
@@ -100,7 +104,7 @@ def _release(given: argparse.Namespace) -> int:
 def _check(given: argparse.Namespace) -> int:
     from vglab.assignments import check
 
-    problems = check.check_all(_masters(given, given.name), seed=given.seed)
+    problems = check.check_all(_masters(given, given.name), seed=given.seed, jobs=given.jobs)
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     return 1 if problems else 0
