@@ -51,6 +51,8 @@ def test_a_sound_book_is_built(current):
     assert 'role="img" aria-label="A line that falls."' in chapter
     assert "google.colab" not in chapter  # the first cell is for Colab only
     assert "unpkg" not in chapter
+    assert (html.parent / "slides" / "part" / "chapter.html").exists()
+    assert (html.parent / "_static" / "reveal" / "reveal.js").exists()
     measured = (html / "measured.html").read_text(encoding="utf-8")
     assert "Findings that hold: 1 of 1. Chapters: 1." in measured
     assert re.search(r'href="part/chapter.html#claim-\w+"', measured)
