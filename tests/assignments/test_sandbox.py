@@ -378,7 +378,7 @@ def test_a_killed_grader_takes_it_along(kind: str, token: str) -> None:
         from vglab.assignments.sandbox import Sandboxed
         code = "{inside} # " + sys.stdin.readline()
         with Sandboxed([sys.executable, "-c", code], kind={kind!r}) as box:
-            box.receive(30, 100); print("ready", flush=True); time.sleep(300)
+            box.receive(30, 100); print(box._started.home, flush=True); time.sleep(300)
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -387,13 +387,13 @@ def test_a_killed_grader_takes_it_along(kind: str, token: str) -> None:
         assert process.stdin and process.stdout
         process.stdin.write(token + "\n")
         process.stdin.flush()
-        assert process.stdout.readline() == "ready\n"
+        home = Path(process.stdout.readline().strip())
         assert _alive(token)
         process.send_signal(signal.SIGKILL)
     until = time.monotonic() + 10
-    while _alive(token) and time.monotonic() < until:
+    while (_alive(token) or home.exists()) and time.monotonic() < until:
         time.sleep(0.02)
-    assert _alive(token) == []
+    assert _alive(token) == [] and home.is_absolute() and not home.exists()
 
 
 @every

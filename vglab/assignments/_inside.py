@@ -61,7 +61,7 @@ def main() -> None:
     if sys.platform == "linux":
         _refuse(spec["families"])
         if spec["parent"]:
-            _supervise(spec["parent"])
+            _supervise(spec["parent"], spec["home"])
     os.execve(command[0], command, spec["environment"])
 
 
@@ -79,13 +79,21 @@ def _limit(spec: dict[str, Any]) -> None:
             score.write("1000")
 
 
-def _supervise(parent: int) -> None:
-    """Go on in a child; when it or the grader ends, or on SIGTERM, kill all that descends from it.
+def _supervise(parent: int, home: str) -> None:
+    """Go on in a child; when it ends, on SIGTERM, or when the grader is gone, kill all below it.
 
-    Only where no process table of its own ends with the command.
+    Only where no process table of its own ends with the command. The kernel tells by SIGHUP that
+    the grader is gone; it cannot remove the folder any more, so this does.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    _prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
+    told: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        told.append(number)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    _prctl(SET_DEATH_SIGNAL, signal.SIGHUP)
     if os.getppid() != parent:
         sys.exit("the grader is gone")
     _prctl(SET_SUBREAPER, 1)
@@ -103,6 +111,9 @@ def _supervise(parent: int) -> None:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _kill_below()
+        if signal.SIGHUP in told or os.getppid() != parent:
+            tidy = 'cd /; chmod -R u+rwX -- "$0"; exec rm -rf -- "$0"'
+            os.execv("/bin/sh", ["sh", "-c", tidy, home])
 
 
 def _kill_below() -> None:
