@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from small import SMALL, clone
 from submitted import answered, plain, right, thirty
 
 from vglab.__main__ import main
-from vglab.assignments import grade, release, sandbox
+from vglab.assignments import grade, gradescope, release, sandbox
 from vglab.assignments.session import Limits
 
 pytestmark = pytest.mark.skipif(
@@ -161,6 +162,40 @@ def test_from_the_command_line(
     written.to_csv(tmp_path / "filled.csv", index=False)
     assert main([*arguments, "--written", str(tmp_path / "filled.csv")]) == 0
     assert pd.read_csv(out / "grades.csv").set_index("student").loc["Ada", "total"] == 4.5
+    assert main(arguments) == 0  # the points are in the folder now, and stay
+    assert pd.read_csv(out / "grades.csv").set_index("student").loc["Ada", "total"] == 4.5
+
+    tests = released / "instructor" / "tests" / "q1.py"
+    before = tests.read_text(encoding="utf-8")
+    try:  # a test that was mended is run on all
+        tests.write_text(before.replace("drawn *", "0 * drawn *"), encoding="utf-8")
+        assert main(arguments) == 0
+        table = pd.read_csv(out / "grades.csv").set_index("student")
+        assert table.loc["Ada", "q1"] == 1 and table.loc["Ada", "total"] == 2.5
+    finally:
+        tests.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.parametrize(("answer", "earned"), [("right", 3.0), ("constant", 1.0), (None, None)])
+def test_in_gradescopes_folders(
+    released: Path, student: dict[str, Any], factor: int, tmp_path: Path,
+    answer: str | None, earned: float | None,
+) -> None:  # fmt: skip
+    shutil.copytree(released, tmp_path / "source" / "release")
+    (tmp_path / "submission").mkdir()
+    source = right(factor) if answer == "right" else f"def multiplied(x):\n    return {factor}"
+    if answer:
+        (tmp_path / "submission" / "my.ipynb").write_bytes(plain(answered(student, source)))
+    gradescope.run(tmp_path)
+    results = json.loads((tmp_path / "results/results.json").read_text(encoding="utf-8"))
+    if earned is None:
+        assert results == {"score": 0, "output": "No file was handed in."}
+        return
+    public, hidden = results["tests"]
+    assert public["score"] + hidden["score"] == earned
+    assert public["max_score"] + hidden["max_score"] == 3
+    assert (public["visibility"], hidden["visibility"]) == ("visible", "after_published")
+    assert "fresh" not in str(results) and hidden["output"] == ""
 
 
 def test_killed_and_resumed(

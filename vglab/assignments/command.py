@@ -39,6 +39,7 @@ def add(commands: Any) -> None:
     grade.add_argument("--out", type=Path, required=True, help="gets grades, feedback, summary")
     grade.add_argument("--jobs", type=int, default=JOBS)
     grade.add_argument("--roster", type=Path, help="Canvas's or Moodle's gradebook, to fill in")
+    grade.add_argument("--column", help="what Canvas calls the assignment, if not by its title")
     grade.add_argument("--written", type=Path, help="a filled written.csv")
     grade.add_argument(
         "--trusted", action="store_true", help="run without a sandbox (you have read every file)"
@@ -123,6 +124,8 @@ def _grade(given: argparse.Namespace) -> int:
         given.release, given.submissions, given.out, jobs=given.jobs,
         kind="none" if given.trusted else None, progress=shown,
     )  # fmt: skip
-    for line in outcome.write(given.release, records, given.out, given.roster, given.written):
+    for line in outcome.write(
+        given.release, records, given.out, given.roster, given.column, given.written
+    ):
         print(line)
     return 0

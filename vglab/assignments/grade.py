@@ -184,7 +184,7 @@ def _answers(release: Release, cells: list[tuple[int, Cell]]) -> dict[str, str]:
 
 def _record(release: Release, submission: Submission, status: str, message: str) -> Record:
     return {
-        "schema": 1, "assignment": release.about["name"], "tests": release.about["tests"],
+        "schema": 1, "assignment": release.about["name"], "tests": release.digest,
         "key": submission.key, "student": submission.student,
         "student_id": submission.student_id, "file": submission.name, "sha256": "",
         "late": submission.late, "status": status, "message": message, "seconds": 0.0,
@@ -200,7 +200,7 @@ def _kept(results: Path, release: Release, submission: Submission) -> Record | N
         digest = hashlib.sha256(submission.read()).hexdigest()
     except (OSError, ValueError):
         return None
-    same = record.get("tests") == release.about["tests"] and record.get("sha256") == digest
+    same = record.get("tests") == release.digest and record.get("sha256") == digest
     return record if same else None
 
 

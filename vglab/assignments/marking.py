@@ -1,5 +1,6 @@
 """Marking one submission: a release's tests, run here, on what its session answers."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,15 @@ from vglab.assignments.session import Session, Stopped, SubmissionError
 
 @dataclass(frozen=True)
 class Release:
-    """A released assignment as its instructor keeps it: what it is, and its tests by question."""
+    """A released assignment as its instructor keeps it: what it is, and its tests by question.
+
+    ``digest`` changes when a test does: what was graded before is then graded anew.
+    """
 
     folder: Path
     about: dict[str, Any]
     tests: dict[str, Any]
+    digest: str
 
     @classmethod
     def load(cls, folder: Path) -> "Release":
@@ -28,11 +33,10 @@ class Release:
                 "make one with `python -m vglab assignments release`"
             )
         about = json.loads(path.read_text(encoding="utf-8"))
-        tests = {
-            one.stem: ExceptionTestFile.from_file(str(one))
-            for one in sorted((folder / "instructor" / "tests").glob("*.py"))
-        }
-        return cls(folder, about, tests)
+        paths = sorted((folder / "instructor" / "tests").glob("*.py"))
+        tests = {one.stem: ExceptionTestFile.from_file(str(one)) for one in paths}
+        digest = hashlib.sha256(b"\0".join(one.read_bytes() for one in paths)).hexdigest()
+        return cls(folder, about, tests, digest)
 
     def blank(self) -> list[dict[str, Any]]:
         """List every question as a record has it, with no points."""

@@ -1,6 +1,5 @@
 """What an instructor finds after grading: tables for the LMS, a page a student, and a summary."""
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ def write(
     records: Sequence[Record],
     out: Path,
     roster: Path | None = None,
+    column: str | None = None,
     written: Path | None = None,
 ) -> list[str]:
     """Write every table and page of graded submissions; say what there is and what to look at.
@@ -33,8 +33,10 @@ def write(
     roster
         A gradebook that Canvas or Moodle gave out; the table of that system is then this one,
         filled.
+    column
+        What Canvas calls the assignment, if not by its title.
     written
-        A filled ``written.csv``, whose points are added.
+        A filled ``written.csv``, whose points are added to those in ``out``'s own.
 
     Raises
     ------
@@ -43,12 +45,13 @@ def write(
     """
     about = Release.load(folder).about
     title = about["title"]
-    if written is not None:
-        given = gradebook.read_written(written, records)
-        records = [gradebook.with_written(record, given) for record in records]
+    for filled in (out / "written.csv", written):
+        if filled is not None and (filled is written or filled.exists()):
+            given = gradebook.read_written(filled, records)
+            records = [gradebook.with_written(record, given) for record in records]
     moodle = roster is not None and "Identifier" in _head(roster)
     sheets = {
-        "canvas.csv": gradebook.canvas_csv(records, title, None if moodle else roster),
+        "canvas.csv": gradebook.canvas_csv(records, column or title, None if moodle else roster),
         "moodle.csv": gradebook.moodle_csv(records, title, roster if moodle else None),
     }
     texts = {"grades.csv": gradebook.grades_csv(records)}
@@ -62,8 +65,6 @@ def write(
     for question, rubric in about["rubrics"].items():
         if records:
             texts[f"written/{question}.html"] = report.written_html(records, question, rubric)
-    if written is not None and written.resolve() == (out / "written.csv").resolve():
-        shutil.copyfile(written, written.with_suffix(".before.csv"))
     for name, text in texts.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ looks for anything of a solution or a hidden test in what students get.
 
 import ast
 import contextlib
-import hashlib
 import io
 import json
 import re
@@ -96,7 +95,7 @@ def make(master: Master, folder: Path) -> None:
         raise MasterError(f"{master.name}: the student's notebook would hold {'; '.join(found)}")
     nbformat.write(notebook, student / name)
     (instructor / "rubric.md").write_text(_rubric(master), encoding="utf-8")
-    about = json.dumps(_described(master, instructor), indent=1)
+    about = json.dumps(_described(master), indent=1)
     (instructor / "assignment.json").write_text(about, encoding="utf-8")
 
 
@@ -215,9 +214,7 @@ def _rubric(master: Master) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _described(master: Master, instructor: Path) -> dict[str, Any]:
-    tests = sorted((instructor / "tests").glob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in tests)).hexdigest()
+def _described(master: Master) -> dict[str, Any]:
     questions = [
         {"name": q.name, "title": q.title, "manual": q.manual, "possible": q.possible}
         for q in master.questions
@@ -225,6 +222,6 @@ def _described(master: Master, instructor: Path) -> dict[str, Any]:
     return {
         "schema": 1, "name": master.name, "title": master.title, "chapter": master.chapter,
         "minutes": master.minutes, "seconds": master.seconds, "seed": master.seed,
-        "key": master.key, "tests": digest, "questions": questions,
+        "key": master.key, "questions": questions,
         "rubrics": {q.name: "\n\n".join(q.solution) for q in master.questions if q.manual},
     }  # fmt: skip
