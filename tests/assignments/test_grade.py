@@ -18,7 +18,7 @@ from small import SMALL, clone
 from submitted import answered, plain, right, thirty
 
 from vglab.__main__ import main
-from vglab.assignments import grade, gradescope, release, sandbox
+from vglab.assignments import grade, gradescope, release, sandbox, submissions
 from vglab.assignments.session import Limits
 
 pytestmark = pytest.mark.skipif(
@@ -241,6 +241,20 @@ def test_without_a_sandbox_it_refuses_and_says_why(
     told = capsys.readouterr().err
     assert "--trusted" in told and "bubblewrap" in told
     assert main([*arguments, "--trusted"]) == 0
+
+
+def test_a_process_that_does_not_start_is_nobodys_fault(
+    released: Path, student: dict[str, Any], factor: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from vglab.assignments import session
+
+    missing = [*session.COMMAND[:-1], "import no_such_module"]
+    monkeypatch.setattr(session, "COMMAND", missing)
+    (tmp_path / "Ada.ipynb").write_bytes(plain(answered(student, right(factor))))
+    (found,) = submissions.find(tmp_path / "Ada.ipynb")
+    with pytest.raises(session.NotStarted, match="no_such_module"):
+        grade.grade_one(released, found, limits=LIMITS)
 
 
 def test_what_is_no_release_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,6 +153,9 @@ def test_every_master_is_released_for_every_class(path: Path, tmp_path: Path) ->
         release.make(made, tmp_path / str(seed) / path.stem)  # the leak scan is in it
         assert 4 <= len(made.questions) <= 8
         assert any(question.manual for question in made.questions)
+        opening = next(c.source for c in made.notebook.cells if c.cell_type == "markdown")
+        told = re.search(r"(\d+)\s+points", opening)
+        assert told and int(told[1]) == sum(question.possible for question in made.questions)
         text = everything(tmp_path / str(seed) / path.stem / "student" / f"{path.stem}.ipynb")
         assert "{{" not in text and "{%" not in text
 

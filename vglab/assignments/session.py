@@ -11,10 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import vglab
 from vglab.assignments import wire
 from vglab.assignments.sandbox import Limits, Sandboxed, Stopped
 
-COMMAND = (sys.executable, "-I", "-m", "vglab.assignments.worker")
+# The grader's own vglab, wherever it comes from: -I leaves out PYTHONPATH.
+ROOT = str(Path(vglab.__file__).resolve().parents[1])
+BEGIN = (
+    f"import sys; sys.path.insert(0, {ROOT!r}); from vglab.assignments.worker import main; main()"
+)
+COMMAND = (sys.executable, "-I", "-c", BEGIN)
 START_SECONDS = 120.0  # to import torch on a busy machine
 CALL_SECONDS = 20.0
 MESSAGE = 500
@@ -70,6 +76,10 @@ class Own:
         return line[:-1]
 
 
+class NotStarted(RuntimeError):
+    """A process ended before it ran anything of a submission, whose fault this cannot be."""
+
+
 class CellStopped(Stopped):
     """A cell ended the process or ran into a limit; `cell` is its number."""
 
@@ -119,7 +129,7 @@ class Session:
         self._process.__enter__()
         number = 0
         try:
-            self._asked(["run", ""], START_SECONDS)
+            self._start()
             end = time.monotonic() + self._seconds
             for number, source in self._cells:
                 said = self._asked(["run", source], round(max(end - time.monotonic(), 0.1), 1))
@@ -139,6 +149,14 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         self._process.__exit__(kind, error, traceback)
+
+    def _start(self) -> None:
+        """Wait until the process answers; it has run nothing of the submission yet."""
+        try:
+            self._asked(["run", ""], START_SECONDS)
+        except (Stopped, SubmissionError) as error:
+            said = getattr(self._process, "errors", "").strip()[-MESSAGE:]
+            raise NotStarted(f"a process for submissions did not start ({error}). {said}") from None
 
     def _asked(self, request: list[Any], seconds: float = CALL_SECONDS) -> Any:
         """Ask for one thing; raise SubmissionError where the submission raises or has it not."""
