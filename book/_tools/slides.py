@@ -195,7 +195,7 @@ class Walk:
         elif block.kind == "list":
             task.body.append(("list", items(block.text)))
         else:
-            kept = []
+            kept: list[str] = []
             for sentence in sentences(block.text):
                 used += words(sentence)
                 if used > MAX_TASK and (kept or task.body):
