@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
-EVERY_CHAPTER = False  # must every chapter that has exercises have questions?
+EVERY_CHAPTER = True  # must every chapter that has exercises have questions?
 SECTION, BEFORE, AFTER = "Check yourself", "Exercises", "What you can do now"
 FEWEST, MOST = 3, 5
 VERDICTS = ("Right.", "No.", "Not quite.")
