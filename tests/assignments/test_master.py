@@ -44,7 +44,7 @@ def test_only_the_key_moves_the_hidden_inputs(small: Path) -> None:
 
 def test_questions(small: Path) -> None:
     first, second = master.read(small, seed=1).questions
-    assert (first.title, first.possible, first.manual) == ("Question 1: multiply", 3.0, False)
+    assert (first.title, first.possible, first.manual) == ("multiply", 3.0, False)
     assert (second.possible, second.manual, second.mutants) == (2.0, True, ())
     (mutant,) = first.mutants
     assert (mutant.keeps, mutant.why) == (1.0, "leaves it as it is")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vglab.assignments.marking import Release
+from vglab.assignments.master import HEADING
 from vglab.assignments.release import PUBLIC
 from vglab.assignments.sandbox import Sandboxed
 from vglab.assignments.session import COMMAND, CellStopped, Limits, Session, Stopped
@@ -175,7 +176,7 @@ def _answers(release: Release, cells: list[tuple[int, Cell]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     current = None
     for _, cell in cells:
-        for title in re.findall(r"^##+ (.+?)\s*$", cell.source, re.M):
+        for title in re.findall(HEADING, cell.source, re.M):
             current = titles.get(title, current if title != "Handing in" else None)
         if current and current["manual"] and cell.source.strip() not in given:
             found.setdefault(current["name"], []).append(cell.source.strip())

@@ -79,8 +79,9 @@ def describe(release: Release, record: dict[str, Any] | None) -> dict[str, Any]:
             continue
         for number, test in enumerate(question["tests"], start=1):
             name = "hidden test" if test["hidden"] else test["name"]
+            name = f"{question['name']}, {question['title']}, {number}: {name}"
             tests.append({
-                "name": f"{question['title']}, {number}: {name}", "score": test["points"],
+                "name": name, "score": test["points"],
                 "max_score": test["possible"],
                 "status": "passed" if test["passed"] else "failed",
                 "visibility": "after_published" if test["hidden"] else "visible",

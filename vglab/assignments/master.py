@@ -30,6 +30,7 @@ tests:
   ok_format: false"""
 FENCE = re.compile(r"^```otter\n(.*?)\n```$", re.M | re.S)
 MARKER = re.compile(r"^(?=# (?:BEGIN|END))", re.M)
+HEADING = r"^##+ (?:Question \d+: )?(.+?)\s*$"
 NAMES = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -217,7 +218,7 @@ def _question(path: Path, config: dict[str, Any], cells: list[NotebookNode]) -> 
 
     name, manual = str(config.get("name")), bool(config.get("manual"))
     where = f"{path.name}, question {name}"
-    title = re.search(r"^##+ (.+)$", cells[0].source if cells else "", re.M)
+    title = re.search(HEADING, cells[0].source if cells else "", re.M)
     if title is None:
         raise MasterError(f"{where}: its first cell must have a heading, '## Question 1: …'")
     points = config.get("points")

@@ -1,5 +1,6 @@
 """What an instructor finds after grading: tables for the LMS, a page a student, and a summary."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,7 @@ def write(
         texts["written.csv"] = gradebook.written_csv(records)
     for question, rubric in about["rubrics"].items():
         if records:
+            rubric = re.sub(r"(?<!\n)\n\s*(?![\s-])", " ", rubric)  # lines as long as the page
             texts[f"written/{question}.html"] = report.written_html(records, question, rubric)
     for name, text in texts.items():
         path = out / name
