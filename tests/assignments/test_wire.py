@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from vglab import models
 from vglab.assignments import wire
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-keys = st.booleans() | st.integers() | st.text()
+keys = st.booleans() | st.integers(1 - 2**60, 2**60 - 1) | st.text()
 values = st.recursive(
     leaves,
     lambda inner: (
@@ -56,9 +57,9 @@ def test_plain_values_keep_value_and_type(value: object) -> None:
 def test_arrays_keep_dtype_shape_and_bits(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     tensor = torch.arange(math.prod(shape) or 1).reshape(shape if math.prod(shape) else (1,))
     tensor = tensor.to(dtype) if math.prod(shape) else torch.zeros(shape, dtype=dtype)
-    got = wire.loads(wire.dumps(tensor))
+    got = wire.loads(wire.dumps(tensor), functions=True)
     assert type(got) is torch.Tensor and got.dtype == dtype and torch.equal(got, tensor)
-    array = wire.loads(wire.dumps(tensor.numpy()))
+    array = wire.loads(wire.dumps(tensor.numpy()), functions=True)
     assert type(array) is np.ndarray and array.dtype == tensor.numpy().dtype
     np.testing.assert_array_equal(array, tensor.numpy())
 
@@ -158,6 +159,30 @@ def test_functions_cross_by_name_and_only_inwards() -> None:
 def test_forged_messages_are_refused(line: bytes) -> None:
     with pytest.raises(wire.WireError):
         wire.loads(line)
+
+
+LINEAR = b'["Linear",{"in_features":2,"out_features":2,"device":"cpu"}]'
+WIDE = b'["MLP",{"widths":[' + b",".join([b"2"] * 900) + b"]}]"
+
+
+@pytest.mark.parametrize("line", [
+    b'{"tensor":["float64",[0,1,1],""]}', b'["value",[{"array":["float32",[0],""]}]]',
+    b'{"set":[' + b",".join(b"%d" % (n * (2**61 - 1)) for n in range(1, 9)) + b"]}",
+    b'{"dict":[[{"tuple":[4294967296]},1]]}',
+    b'{"set":[{"scalar":["complex64",[],"AAAAAAAAAAA="]}]}',
+    b"[" + b",".join([b"[]"] * wire.MAX_BRACKETS) + b"]", b'{"module":[' + LINEAR + b",true,[]]}",
+    b'{"module":[["Sequential",[' + b",".join([WIDE] * 900) + b"]],true,[]]}",
+])  # fmt: skip
+def test_what_would_equal_all_or_stall_is_refused(line: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(wire.WireError, match=r"without elements|key is|lists|device|parts"):
+        wire.loads(line)
+    assert time.process_time() - began < 5
+
+
+def test_a_truth_value_is_one_of_two() -> None:
+    got = wire.loads(b'{"tensor":["bool",[2],"/wA="]}')
+    assert got.sum() == 1 and torch.equal(got, torch.tensor([True, False]))
 
 
 def test_size_is_limited() -> None:

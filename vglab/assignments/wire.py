@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from vglab import models
 
 MAX_BYTES = 32 * 2**20
+MAX_BRACKETS = 1_000_000
+"""Most lists and tables in a message: empty ones take fifty times the memory of their text."""
+MAX_PARTS = 10_000
+"""Most commas that describe a network: a part or a width takes one, and far more memory."""
 _DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64",
            "complex64", "complex128")  # fmt: skip
 _LEAVES = (
@@ -40,7 +44,10 @@ def dumps(value: Any) -> bytes:
 
 
 def loads(line: bytes, *, functions: bool = False) -> Any:
-    """Read what `dumps` wrote; only where ``functions`` is true may it name a function.
+    """Read what `dumps` wrote.
+
+    Only where ``functions`` is true may it name a function, or hold an array without elements: of
+    these `torch.allclose` finds any close to one number, so that a test would take it for right.
 
     Raises
     ------
@@ -49,6 +56,8 @@ def loads(line: bytes, *, functions: bool = False) -> Any:
     """
     if len(line) > MAX_BYTES:
         raise WireError(f"more than {MAX_BYTES // 2**20} MB")
+    if line.count(b"[") + line.count(b"{") > MAX_BRACKETS:
+        raise WireError(f"more than {MAX_BRACKETS:,} lists")
     try:
         return decode(json.loads(line.decode(), parse_constant=_refuse), functions=functions)
     except WireError:
@@ -97,15 +106,29 @@ def decode(data: Any, *, functions: bool = False) -> Any:
     ((tag, inner),) = data.items()
     if tag in ("tuple", "set") and type(inner) is list:
         many = (decode(one, functions=functions) for one in inner)
-        return tuple(many) if tag == "tuple" else set(many)
+        return tuple(many) if tag == "tuple" else {_key(one) for one in many}
     if tag == "dict":
-        return {decode(key): decode(one, functions=functions) for key, one in inner}
+        return {_key(decode(key)): decode(one, functions=functions) for key, one in inner}
     if tag == "function" and functions:
         return _find(inner)
     reader = _READERS.get(tag)
     if reader is None:
         raise WireError(f"unknown kind {tag[:20]!r}")
-    return reader(inner)
+    value = reader(inner)
+    if isinstance(value, (Tensor, np.ndarray)) and 0 in value.shape and not functions:
+        raise WireError("an array without elements")
+    return value
+
+
+def _key(value: Any, limit: int = 2**60) -> Any:
+    """Let a key pass whose hash cannot be chosen: a million equal ones take hours to tell apart."""
+    if type(value) is tuple and limit > 2**31:
+        return tuple(_key(one, 2**31) for one in value)
+    if value is None or type(value) in (bool, str):
+        return value
+    if (type(value) is int and abs(value) < limit) or (type(value) is float and limit > 2**31):
+        return value
+    raise WireError("a key is a text, a number below 2**60, or a tuple of such below 2**31")
 
 
 def _float(inner: Any) -> float:
@@ -131,7 +154,10 @@ def _array(inner: Any) -> np.ndarray:
     name, shape, data = inner
     if name not in _DTYPES or not all(type(n) is int and n >= 0 for n in shape):
         raise WireError("not an array")
-    return np.frombuffer(base64.b64decode(data, validate=True), name).reshape(shape).copy()
+    content = base64.b64decode(data, validate=True)
+    if name == "bool" and content.strip(b"\0\1"):
+        content = bytes(map(bool, content))
+    return np.frombuffer(content, name).reshape(shape).copy()
 
 
 def _encode_module(module: nn.Module) -> dict[str, Any]:
@@ -198,6 +224,8 @@ def _build(description: Any) -> nn.Module:
     known: dict[str, Callable[..., nn.Module]] = {kind.__name__: kind for kind in _LEAVES}
     known |= {kind.__name__: kind for kind in _NETWORKS}
     arguments = {key: decode(value) for key, value in inner.items()}
+    if not arguments.keys().isdisjoint(("device", "dtype")):  # would take memory, or another device
+        raise WireError("a network names no device and no dtype")
     if len(arguments.get("widths", ())) > 1000 or len(arguments.get("channels", ())) > 1000:
         raise WireError("a network of more than 1000 layers")
     return known[name](**arguments)
@@ -205,6 +233,8 @@ def _build(description: Any) -> nn.Module:
 
 def _module(inner: Any) -> nn.Module:
     description, training, state = inner
+    if json.dumps(description).count(",") > MAX_PARTS:
+        raise WireError("a network of too many parts")
     with torch.device("meta"):  # takes no memory, whatever sizes a forged message asks for
         module = _build(description)
     module.load_state_dict({name: decode(one) for name, one in state}, strict=True, assign=True)
