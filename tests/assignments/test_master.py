@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import zipfile
 from pathlib import Path
 
@@ -163,3 +164,11 @@ def test_every_master_is_released_for_every_class(path: Path, tmp_path: Path) ->
 def test_every_chapter_has_its_master() -> None:
     chapters = {path.stem for path in (ROOT / "book/_source").rglob("*.md")}
     assert {path.stem for path in MASTERS} == chapters - {"questions_and_answers"}
+
+
+def test_a_heading_is_found_in_linear_time() -> None:
+    heading = "## Question 2: say why  "
+    assert re.findall(master.HEADING, f"a\n{heading}\nb", re.M) == ["say why"]
+    began = time.process_time()
+    assert re.findall(master.HEADING, "## x" + " " * 200_000 + "y", re.M)
+    assert time.process_time() - began < 2
