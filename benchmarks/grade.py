@@ -112,7 +112,7 @@ def run(command: list[str], results: Path, stop_at: int | None = None) -> int:
         memory = 0
         try:
             family += family[0].children(recursive=True)
-            memory = sum(each.memory_info().rss for each in family)
+            memory = sum(each.memory_full_info().pss for each in family)  # shared pages once
         except psutil.Error:
             pass
         most = max(most, memory)

@@ -19,6 +19,7 @@ from submitted import answered, plain, right, thirty
 
 from vglab.__main__ import main
 from vglab.assignments import grade, gradescope, release, sandbox, submissions
+from vglab.assignments.marking import Release
 from vglab.assignments.session import Limits
 
 pytestmark = pytest.mark.skipif(
@@ -133,6 +134,39 @@ def test_a_cheat_finds_nothing(
         assert session.get("found") == []
         if name == "reads":
             assert session.get("looked") > 0
+
+
+def test_public_tests_come_first(released: Path) -> None:
+    hidden = [bool(case.hidden) for _, _, case in Release.load(released).cases()]
+    assert hidden == sorted(hidden) and set(hidden) == {True, False}
+
+
+def test_an_answer_that_stalls_or_fills_its_grader_harms_nobody_else(
+    released: Path, student: dict[str, Any], factor: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder = tmp_path / "release"
+    shutil.copytree(released, folder)
+    tests = folder / "instructor" / "tests" / "q1.py"
+    stalls = "multiplied(1) == 13 and __import__('time').sleep(1000)"
+    fills = "multiplied(1) == 14 and [0] * 2**31"
+    text = tests.read_text(encoding="utf-8").replace(
+        "    assert multiplied(1)", f"    {stalls}\n    {fills}\n    assert multiplied(1)"
+    )
+    tests.write_text(text, encoding="utf-8")
+    handed = tmp_path / "handed in"
+    handed.mkdir()
+    answers = {"a": right(factor), "stalls": "def multiplied(x): return 13", "z": right(factor),
+               "fills": "def multiplied(x): return 14"}  # fmt: skip
+    for name, source in answers.items():
+        (handed / f"{name}.ipynb").write_bytes(plain(answered(student, source)))
+    monkeypatch.setattr(grade, "BUDGET", 1)
+    monkeypatch.setattr(grade, "SPARE_SECONDS", 6)
+    records = grade.grade(folder, handed, tmp_path / "out", jobs=2, limits=LIMITS)
+    points = {record["key"]: earned(record) for record in records}
+    assert points == {"a": 3, "z": 3, "stalls": 0, "fills": 0}
+    status = {record["key"]: record["status"] for record in records}
+    assert status == {"a": "graded", "z": "graded", "fills": "graded", "stalls": "stopped"}
 
 
 def test_from_the_command_line(

@@ -10,6 +10,8 @@ import hashlib
 import json
 import multiprocessing
 import re
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -17,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from vglab.assignments.marking import Release
+from vglab.assignments.marking import Release, run
 from vglab.assignments.master import HEADING
 from vglab.assignments.release import PUBLIC
 from vglab.assignments.sandbox import Sandboxed
@@ -26,6 +28,9 @@ from vglab.assignments.submissions import Cell, Submission, UnreadableNotebook, 
 
 STOPPED_CELLS = 2  # so many cells that end the process are left out before a submission is given up
 BUDGET = 4  # times a release's seconds that all of a submission's fresh starts may take together
+SPARE_SECONDS = 300  # that grading one may take besides
+GRADER_BYTES = 6 * 2**30  # that a grading process may take
+DIED = "grading it ended its process twice: an answer asks too much of a test"
 Record = dict[str, Any]
 
 
@@ -79,22 +84,49 @@ def grade(
 def _graded(
     release: Release, left: list[Submission], jobs: int, work: Callable[[Submission], Record]
 ) -> Iterator[Record]:
-    """Give each record as soon as it is there; a process that dies takes nobody else's with it."""
+    """Give each record as soon as it is there; a process that dies takes no other one with it."""
+    work = functools.partial(_in_time, work, int(BUDGET * release.about["seconds"]) + SPARE_SECONDS)
     context = multiprocessing.get_context("spawn")
-    again = []
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures: dict[Future[Record], Submission] = {pool.submit(work, one): one for one in left}
-        for future in as_completed(futures):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                again.append(futures[future])
-    for one in again:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            try:
-                yield pool.submit(work, one).result()
-            except BrokenProcessPool:
-                yield _record(release, one, "stopped", "its grading process ended twice")
+    suspects: list[Submission] = []
+    while left or suspects:
+        alone = not left
+        tried = [suspects.pop(0)] if alone else left
+        with ProcessPoolExecutor(1 if alone else jobs, context, _limit_memory) as pool:
+            futures: dict[Future[Record], Submission] = {
+                pool.submit(work, one): one for one in tried
+            }
+            lost = []
+            for future in as_completed(futures):
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    lost.append(futures[future])
+        if alone:
+            yield from (_record(release, one, "stopped", DIED) for one in lost)
+            continue
+        lost.sort(key=left.index)  # they were begun in this order: the first ones are suspected
+        suspects += lost[:jobs]
+        left = lost[jobs:]
+
+
+def _in_time(work: Callable[[Submission], Record], seconds: int, one: Submission) -> Record:
+    """Grade one; where that takes too long, the process ends, whatever it is at."""
+    if not hasattr(signal, "alarm"):
+        return work(one)
+    signal.alarm(seconds)
+    try:
+        return work(one)
+    finally:
+        signal.alarm(0)
+
+
+def _limit_memory() -> None:
+    """Let an answer that makes a test ask for too much memory fail, and not this machine."""
+    if sys.platform == "linux":
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (GRADER_BYTES, hard))
 
 
 def grade_one(
@@ -128,32 +160,29 @@ def _loaded(folder: Path) -> Release:
 def _mark(
     record: Record, release: Release, code: list[tuple[int, str]], kind: str | None, limits: Limits
 ) -> None:
-    """Mark question by question; where one ends the process, the next gets a fresh one."""
+    """Mark test by test; where one ends the process, the next gets a fresh one."""
     errors: dict[int, str] = {}
-    waiting = [about["name"] for about in release.about["questions"]]
-    seconds = release.about["seconds"]
-    end = time.monotonic() + BUDGET * seconds
-    marked: dict[str, Record] = {question["name"]: question for question in record["questions"]}
+    waiting = release.cases()
+    end = time.monotonic() + BUDGET * release.about["seconds"]
     while waiting:
         if time.monotonic() > end:
-            raise Stopped(f"{', '.join(waiting)} not reached in time")
+            raise Stopped(f"{len(waiting)} tests not reached in time")
         try:
             cells = [cell for cell in code if cell[0] not in errors]
             with Session(
                 cells, seconds=release.about["seconds"], limits=limits, kind=kind
             ) as asked:
-                raised = dict(asked.errors)
+                told = sorted((errors | dict(asked.errors)).items())
+                record["errors"] = [{"cell": number, "message": said} for number, said in told]
                 while waiting and not asked.stopped:
-                    name = waiting.pop(0)
-                    marked[name] = release.mark_question(name, asked)
+                    place, number, case = waiting.pop(0)
+                    question = record["questions"][place]
+                    question["tests"][number] = run(case, asked)
+                    question["points"] = sum(test["points"] for test in question["tests"])
         except CellStopped as error:
             errors[error.cell] = str(error)
             if len(errors) > STOPPED_CELLS:
                 raise
-            continue
-        record["questions"] = list(marked.values())
-        told = sorted((errors | raised).items())
-        record["errors"] = [{"cell": number, "message": message} for number, message in told]
 
 
 def own_cells(release: Release, cells: list[Cell]) -> list[tuple[int, Cell]]:

@@ -39,23 +39,28 @@ class Release:
         return cls(folder, about, tests, digest)
 
     def blank(self) -> list[dict[str, Any]]:
-        """List every question as a record has it, with no points."""
-        return [self._question(about, None) for about in self.about["questions"]]
+        """List every question as a record has it, no test run."""
+        return [self.mark_question(about["name"], None) for about in self.about["questions"]]
 
-    def mark(self, session: Session) -> list[dict[str, Any]]:
-        """Run every question's tests and list the questions as a record has them."""
-        return [self._question(about, session) for about in self.about["questions"]]
-
-    def mark_question(self, name: str, session: Session) -> dict[str, Any]:
+    def mark_question(self, name: str, session: Session | None) -> dict[str, Any]:
         """Run one question's tests."""
         about = next(about for about in self.about["questions"] if about["name"] == name)
-        return self._question(about, session)
-
-    def _question(self, about: dict[str, Any], session: Session | None) -> dict[str, Any]:
         if about["manual"]:
             return {**about, "points": None, "tests": []}
-        tests = [run(case, session) for case in self.tests[about["name"]].test_cases]
+        tests = [run(case, session) for case in self.tests[name].test_cases]
         return {**about, "points": sum(test["points"] for test in tests), "tests": tests}
+
+    def cases(self) -> list[tuple[int, int, Any]]:
+        """List (question, number, case) of every test, the public ones first.
+
+        What is told of a public test must not hold what a submission saw of a hidden one.
+        """
+        found = [
+            (question, number, case)
+            for question, about in enumerate(self.about["questions"]) if not about["manual"]
+            for number, case in enumerate(self.tests[about["name"]].test_cases)
+        ]  # fmt: skip
+        return sorted(found, key=lambda each: bool(each[2].hidden))
 
 
 def run(case: Any, session: Session | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from vglab.assignments.master import Master, MasterError
 PUBLIC = "# Public tests of this question."
 STUB = re.compile(r"^(\s+)\.\.\.$", re.M)
 CHECK = re.compile(r'grader\.check\("(.+)"\)')
-SOLUTION = re.compile(r"# BEGIN SOLUTION.*?# END SOLUTION|^.*# SOLUTION.*$", re.S | re.M)
+SOLUTION = re.compile(r"# BEGIN SOLUTION.*?# END SOLUTION|^[^\n]*# SOLUTION[^\n]*$", re.S | re.M)
 HAND_IN = """\
 ## Handing in
 
