@@ -38,9 +38,13 @@ class KeepPunctuation(SphinxPostTransform):
                 formula.replace_self(together)
 
 
-def name_the_book(_app: Sphinx, config: Config) -> None:
-    """Write the book's title under its logo."""
-    config.html_theme_options["logo"] = {"text": config.html_title}
+def set_theme(_app: Sphinx, config: Config) -> None:
+    """Write the book's title beside its logo; colour code so that everyone can tell it apart."""
+    config.html_theme_options |= {
+        "logo": {"text": config.html_title},
+        "pygments_light_style": "github-light-colorblind",
+        "pygments_dark_style": "github-dark-colorblind",
+    }
 
 
 def refuse_unsound_book(app: Sphinx) -> None:
@@ -62,7 +66,7 @@ def drop_thebe(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts with Sphinx."""
-    app.connect("config-inited", name_the_book)
+    app.connect("config-inited", set_theme)
     app.connect("builder-inited", refuse_unsound_book)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_decks)
