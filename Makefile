@@ -11,7 +11,7 @@ NBVAL := $(if $(filter Linux,$(shell uname -s)),--nbval,--nbval-lax)
 
 .DEFAULT_GOAL := book
 .NOTPARALLEL:
-.PHONY: book serve test lint unit notebooks check-notebooks check-assignments run-notebooks site-test benchmark colab clean
+.PHONY: book serve test lint unit notebooks check-notebooks check-translations check-assignments run-notebooks site-test benchmark colab clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vglab needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -26,7 +26,7 @@ book: $(READY)  ## build the website
 serve: $(READY)  ## serve the website that `make book` built
 	$(RUN) http.server 8000 --bind 127.0.0.1 --directory $(SITE)
 
-test: lint unit check-notebooks check-assignments run-notebooks book site-test  ## test everything
+test: lint unit check-notebooks check-translations check-assignments run-notebooks book site-test  ## test everything
 
 lint: $(READY)
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
@@ -40,6 +40,9 @@ notebooks: $(READY)  ## run the chapters whose text changed
 
 check-notebooks: $(READY)  ## is every notebook what its text gives?
 	$(RUN_TOOL) check
+
+check-translations: $(READY)  ## does every translation say what the English says now?
+	$(BIN)/python book/_tools/translate.py check zh
 
 check-assignments: $(READY)  ## does every assignment's solution earn its points, and nothing wrong?
 	OMP_NUM_THREADS=1 $(RUN) vglab assignments check --jobs 2
