@@ -56,7 +56,8 @@ def has_words(text: str) -> bool:
 def anchor(title: str) -> str:
     """Return the identifier that the website gives to a heading."""
     tokens = READ.parseInline(title)[0].children or []
-    return str(make_id("".join(token.content for token in tokens)))
+    text = "".join(token.content for token in tokens)
+    return str(make_id(re.sub("['\"]", "", text)))  # the site sets typographic quotes, which go
 
 
 class Rewriting:

@@ -312,6 +312,7 @@ def test_translated_headings_keep_their_english_anchors(root):
     assert "<!-- anchor: why-it-is-slow -->\n\n## 为什么慢\n" in new.cells[0].source
     assert "<!-- anchor: check-yourself -->\n\n## 自测\n" in new.cells[0].source
     assert passages.anchor("A net: 784 inputs, $x$") == "a-net-784-inputs-x"
+    assert passages.anchor("Exercise 2: He's rule") == "exercise-2-hes-rule"  # as the site has it
 
 
 def test_words_of_scripts_templates_and_tools_are_the_sites(root):
