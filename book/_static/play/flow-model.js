@@ -240,8 +240,14 @@ export const makeNetwork = ({ width, seed, batch = 16 }) => {
    * is the same activations unless there are skip paths; `saturated`: share of units on a flat end;
    * `gradient`: norm of the loss's gradient with respect to the activations; `weightGradient`: with
    * respect to the weights.
+   *
+   * `visit(l, gradient)` is shown the gradient with respect to what each hidden layer passes on,
+   * [batch, width], from the last layer to the first; it must copy what it keeps.
    */
-  const measure = ({ depth, activation, sigmaW, sigmaB = 0, norm = "none", residual = false }) => {
+  const measure = (
+    { depth, activation, sigmaW, sigmaB = 0, norm = "none", residual = false },
+    visit = () => {},
+  ) => {
     const { value, slope } = ACTIVATIONS[activation];
     const interval = intervalOf(activation);
     const names = ["mean", "std", "saturated", "size", "gradient", "weightGradient"];
@@ -279,6 +285,7 @@ export const makeNetwork = ({ width, seed, batch = 16 }) => {
     delta = new Float64Array(batch * width);
     const back = new Float64Array(batch * width);
     for (let l = depth; l >= 1; l -= 1) {
+      visit(l, g);
       const { z, h } = buffer(l);
       below = l > 1 ? buffer(l - 1).passed : inputs;
       for (let k = 0; k < z.length; k += 1) delta[k] = g[k] * slope(z[k], h[k]);
