@@ -39,11 +39,11 @@ class KeepPunctuation(SphinxPostTransform):
 
 
 def set_theme(_app: Sphinx, config: Config) -> None:
-    """Write the book's title beside its logo; colour code so that everyone can tell it apart."""
+    """Write the book's title beside its logo; colour code with enough contrast for everyone."""
     config.html_theme_options |= {
         "logo": {"text": config.html_title},
-        "pygments_light_style": "github-light-colorblind",
-        "pygments_dark_style": "github-dark-colorblind",
+        "pygments_light_style": "github-light-high-contrast",
+        "pygments_dark_style": "github-dark-high-contrast",
     }
 
 
