@@ -1,0 +1,55 @@
+"""Every page against the rules of axe-core for levels A and AA, in both themes."""
+
+import re
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from test_site import PAGES, SITE, browser, served  # noqa: F401
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+RUN = """async (rules) => {
+  const { violations } = await axe.run(document, { runOnly: rules });
+  return violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")}: ${failureSummary}`));
+}"""
+OTHERS = ["404", "search", "genindex", *(["zh/book/index"] if (SITE / "zh").exists() else [])]
+
+pytestmark = pytest.mark.skipif(
+    not (SITE / "index.html").exists(), reason="the website is not built: run `make book`"
+)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
+def test_no_page_shuts_anybody_out(browser, served, width, theme):  # noqa: F811
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=theme, reduced_motion="reduce"
+    )
+    tab = context.new_page()
+    found = {}
+    for name in [*PAGES, *OTHERS]:
+        tab.goto(f"{served}{name}.html", wait_until="load")
+        if "play-" in tab.content():
+            scroll_through(tab)
+        tab.evaluate(AXE)
+        if violations := tab.evaluate(RUN, RULES):
+            found[name] = [re.sub(r"\s+", " ", one)[:300] for one in violations]
+    assert found == {}
+    context.close()
+
+
+def scroll_through(tab):
+    """Go down the page, so that every figure that can be played with appears."""
+    for still in tab.locator("[data-play], [class*=tag_play-]").all():
+        still.scroll_into_view_if_needed()
+        tab.wait_for_selector(".vglab-panel.ready", timeout=20_000)
+
+
+def test_the_rules_find_what_is_wrong(browser):  # noqa: F811
+    tab = browser.new_page()
+    tab.set_content("<html><body><img src='data:,'><button></button></body></html>")
+    tab.evaluate(AXE)
+    found = {one.split(":")[0] for one in tab.evaluate(RUN, RULES)}
+    assert {"image-alt", "button-name", "html-has-lang", "document-title"} <= found
+    tab.close()
