@@ -145,8 +145,7 @@ export const depthScale = (factor) => {
   return Math.abs(factor - 1) < 1e-6 ? Infinity : 1 / Math.abs(Math.log(factor));
 };
 
-/** Smallest σ_w above which gradients no longer vanish; infinite where there is none up to 100. */
-export const criticalSigmaW = (name, sigmaB) => {
+const searchCritical = (name, sigmaB) => {
   const vanishes = (sigmaW) => chi(name, sigmaW, sigmaB) < 1;
   let low = 0;
   let high = 0.1;
@@ -160,6 +159,15 @@ export const criticalSigmaW = (name, sigmaB) => {
     else high = middle;
   }
   return high;
+};
+
+const known = new Map(); // the search takes milliseconds, and pictures ask in every frame
+
+/** Smallest σ_w above which gradients no longer vanish; infinite where there is none up to 100. */
+export const criticalSigmaW = (name, sigmaB) => {
+  const key = `${name} ${sigmaB}`;
+  if (!known.has(key)) known.set(key, searchCritical(name, sigmaB));
+  return known.get(key);
 };
 
 /**

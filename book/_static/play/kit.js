@@ -52,12 +52,23 @@ const slider = (parent, { label, min, max, step, value, format = String }, chang
     tell();
     changed();
   });
-  parent.append(
-    make("div", { className: "vglab-slider" }, make("label", { for: id }, label), shown, input),
-  );
+  const tick = make("span", { className: "vglab-tick", "aria-hidden": "true", hidden: true });
+  const marked = make("span", { className: "vglab-marked", hidden: true });
+  const name = make("label", { for: id }, label);
+  parent.append(make("div", { className: "vglab-slider" }, name, shown, input, tick, marked));
   tell();
   return {
     input,
+    /** Marks a place on the scale, where there is one within it, and says below what it is. */
+    mark(place, words) {
+      const share = (place - min) / (max - min);
+      tick.hidden = !(share >= 0 && share <= 1);
+      tick.style.setProperty("--at", share);
+      marked.hidden = !words;
+      marked.textContent = words;
+    },
+    /** Says the value again, where its wording depends on more than the slider. */
+    tell,
     get value() {
       return Number(input.value);
     },
@@ -199,13 +210,20 @@ export const plotArea = (svg, width, height, margin) => {
   return area.attr("transform", `translate(${margin.left},${margin.top})`);
 };
 
+/** Asks an axis for about so many ticks, or for these values; a `format` is d3's or a function. */
+const ticked = (axis, ticks, format) => {
+  if (Array.isArray(ticks)) return axis.tickValues(ticks).tickFormat(format);
+  const filtered = typeof format !== "function" || axis.scale().base; // a logarithm names a few only
+  return filtered ? axis.ticks(ticks, format) : axis.ticks(ticks).tickFormat(format);
+};
+
 /** Draws both axes with grid lines and names, in the style of the book's figures. */
 export const axes = (area, { x, y, xlabel, ylabel, xticks = 6, yticks = 6, xformat, yformat }) => {
   const [left, right] = x.range();
   const [bottom, top] = y.range();
   const parts = [
-    ["x-axis", d3.axisBottom(x).ticks(xticks, xformat).tickSize(top - bottom).tickPadding(8), bottom],
-    ["y-axis", d3.axisLeft(y).ticks(yticks, yformat).tickSize(left - right).tickPadding(8), 0],
+    ["x-axis", ticked(d3.axisBottom(x), xticks, xformat).tickSize(top - bottom).tickPadding(8), bottom],
+    ["y-axis", ticked(d3.axisLeft(y), yticks, yformat).tickSize(left - right).tickPadding(8), 0],
   ];
   for (const [name, axis, down] of parts) {
     const group = area.selectAll(`g.${name}`).data([0]).join("g").attr("class", `axis ${name}`);
@@ -259,24 +277,23 @@ export const lines = (area, series, { x, y, marks = true }) => {
   return groups;
 };
 
-/** A legend in HTML above the picture: it wraps on a phone. `entries`: [{name, style}]. */
+/**
+ * A legend in HTML above the picture: it wraps on a phone. `entries`: [{name, style}], with a `look`
+ * of `color`, `symbol` (null: no mark) and `dash` ("none": no line) in place of the house's `style`.
+ */
 export const legend = (panel, entries) => {
   const list = make("ul", { className: "vglab-legend" });
   panel.stage.before(list);
-  for (const { name, style } of entries) {
-    const look = SERIES[style];
+  for (const { name, style, look = SERIES[style] } of entries) {
     const key = d3.create("svg").attr("width", 30).attr("height", 12).attr("aria-hidden", "true");
     key.style("color", look.color);
-    key
-      .append("path")
-      .attr("class", "line")
-      .attr("stroke-dasharray", look.dash)
-      .attr("d", "M1,6H29");
-    key
-      .append("path")
-      .attr("class", "mark")
-      .attr("d", d3.symbol(look.symbol, 34)())
-      .attr("transform", "translate(15,6)");
+    if (look.dash !== "none") {
+      key.append("path").attr("class", "line").attr("stroke-dasharray", look.dash).attr("d", "M1,6H29");
+    }
+    if (look.symbol) {
+      const mark = key.append("path").attr("class", "mark").attr("transform", "translate(15,6)");
+      mark.attr("d", d3.symbol(look.symbol, 34)());
+    }
     list.append(make("li", {}, key.node(), name));
   }
   return list;

@@ -31,7 +31,7 @@ const found = [
     still: box.firstElementChild,
     name: box.dataset.play,
   })),
-];
+].filter(({ still }) => still);
 
 const names = new Map(found.map(({ still, name }) => [still, name]));
 const watcher = new IntersectionObserver(
