@@ -259,25 +259,28 @@ export const lines = (area, series, { x, y, marks = true }) => {
   return groups;
 };
 
+/** The key of one series: its line and its marker, to stand beside its name in HTML. */
+export const key = (style) => {
+  const look = SERIES[style];
+  const svg = d3.create("svg").attr("width", 30).attr("height", 12).attr("aria-hidden", "true");
+  svg.style("color", look.color);
+  svg
+    .append("path")
+    .attr("class", "line")
+    .attr("stroke-dasharray", look.dash)
+    .attr("d", "M1,6H29");
+  svg
+    .append("path")
+    .attr("class", "mark")
+    .attr("d", d3.symbol(look.symbol, 34)())
+    .attr("transform", "translate(15,6)");
+  return svg.node();
+};
+
 /** A legend in HTML above the picture: it wraps on a phone. `entries`: [{name, style}]. */
 export const legend = (panel, entries) => {
   const list = make("ul", { className: "vglab-legend" });
   panel.stage.before(list);
-  for (const { name, style } of entries) {
-    const look = SERIES[style];
-    const key = d3.create("svg").attr("width", 30).attr("height", 12).attr("aria-hidden", "true");
-    key.style("color", look.color);
-    key
-      .append("path")
-      .attr("class", "line")
-      .attr("stroke-dasharray", look.dash)
-      .attr("d", "M1,6H29");
-    key
-      .append("path")
-      .attr("class", "mark")
-      .attr("d", d3.symbol(look.symbol, 34)())
-      .attr("transform", "translate(15,6)");
-    list.append(make("li", {}, key.node(), name));
-  }
+  for (const { name, style } of entries) list.append(make("li", {}, key(style), name));
   return list;
 };
