@@ -2,6 +2,7 @@
 import { d3 } from "./d3.js";
 import { SURFACES, WINDOW, descend, excess, largestCurvature, rateLimit } from "./descent-model.js";
 import { SERIES, axes, calm, key, make } from "./kit.js";
+import { marks } from "./marks.js";
 import { number, power } from "./numbers.js";
 import { t } from "./strings.js";
 import { numbersTable } from "./table.js";
@@ -40,22 +41,6 @@ const placeOn = (ladder, value) => {
   if (after === ladder.length) return ladder.length - 1;
   const [low, high] = [ladder[after - 1], ladder[after]];
   return after - 1 + Math.log(value / low) / Math.log(high / low);
-};
-
-/** Many markers as one path: hundreds of elements would not move sixty times a second. */
-const marks = (points, symbol, size) => {
-  const path = d3.path();
-  for (const [dx, dy] of points) {
-    const moved = {
-      moveTo: (x, y) => path.moveTo(x + dx, y + dy),
-      lineTo: (x, y) => path.lineTo(x + dx, y + dy),
-      arc: (x, y, ...rest) => path.arc(x + dx, y + dy, ...rest),
-      rect: (x, y, ...rest) => path.rect(x + dx, y + dy, ...rest),
-      closePath: () => path.closePath(),
-    };
-    symbol.draw(moved, size);
-  }
-  return path.toString();
 };
 
 /** Where the plain method stands to its limit: exactly on the valley, at the start elsewhere. */
