@@ -278,23 +278,29 @@ export const lines = (area, series, { x, y, marks = true }) => {
 };
 
 /**
- * A legend in HTML above the picture: it wraps on a phone. `entries`: [{name, style}], with a `look`
- * of `color`, `symbol` (null: no mark) and `dash` ("none": no line) in place of the house's `style`.
+ * The key of one series, its line and its marker, to stand beside its name in HTML. A `look` has a
+ * `color`, a `symbol` (null: no mark) and a `dash` ("none": no line).
+ */
+export const key = (style, look = SERIES[style]) => {
+  const svg = d3.create("svg").attr("width", 30).attr("height", 12).attr("aria-hidden", "true");
+  svg.style("color", look.color);
+  if (look.dash !== "none") {
+    svg.append("path").attr("class", "line").attr("stroke-dasharray", look.dash).attr("d", "M1,6H29");
+  }
+  if (look.symbol) {
+    const mark = svg.append("path").attr("class", "mark").attr("transform", "translate(15,6)");
+    mark.attr("d", d3.symbol(look.symbol, 34)());
+  }
+  return svg.node();
+};
+
+/**
+ * A legend in HTML above the picture: it wraps on a phone. `entries`: [{name, style}], or with a
+ * `look` of `key` in place of the house's `style`.
  */
 export const legend = (panel, entries) => {
   const list = make("ul", { className: "vglab-legend" });
   panel.stage.before(list);
-  for (const { name, style, look = SERIES[style] } of entries) {
-    const key = d3.create("svg").attr("width", 30).attr("height", 12).attr("aria-hidden", "true");
-    key.style("color", look.color);
-    if (look.dash !== "none") {
-      key.append("path").attr("class", "line").attr("stroke-dasharray", look.dash).attr("d", "M1,6H29");
-    }
-    if (look.symbol) {
-      const mark = key.append("path").attr("class", "mark").attr("transform", "translate(15,6)");
-      mark.attr("d", d3.symbol(look.symbol, 34)());
-    }
-    list.append(make("li", {}, key.node(), name));
-  }
+  for (const { name, style, look } of entries) list.append(make("li", {}, key(style, look), name));
   return list;
 };
