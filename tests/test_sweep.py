@@ -170,6 +170,23 @@ def test_rows_and_columns() -> None:
     assert [*mixed["clip_norm"]] == [1.0, None, 1.0, None]
 
 
+def test_losses_are_those_of_fit_step_by_step() -> None:
+    grid = GRIDS["learning rates"]
+    frame = sweep.sweep(grid, DIGITS, steps=EPOCH + 3, seeds=2, losses=True)
+    assert list(frame)[-1] == "losses" and set(sweep.MEASURED) < {*frame}
+    for (run, seed), row in zip(runs(grid, 2), frame.itertuples(), strict=True):
+        expected = alone(run, seed, epochs=2).loss[: EPOCH + 3].numpy()
+        np.testing.assert_allclose(row.losses, expected, rtol=1e-4)  # as final_loss above
+        assert row.losses[-1] == np.float32(row.final_loss)
+        assert row.losses.min() == np.float32(row.best_loss)
+
+
+def test_what_could_not_be_trained_has_no_losses() -> None:
+    frame = sweep.sweep({"optimizer": ["adam", "sgd"], "momentum": [0.9]}, DIGITS, steps=2,
+                        losses=True)  # fmt: skip
+    assert frame["losses"][0] is None and len(frame["losses"][1]) == 2
+
+
 def test_same_bits_whatever_the_jobs() -> None:
     grid = {"depth": [1, 2, 3], "lr": [0.1, 0.2], "optimizer": ["rmsprop"]}
     one = sweep.sweep(grid, DIGITS, steps=10, seeds=3)

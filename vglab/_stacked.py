@@ -35,7 +35,8 @@ def train(
     steps: int,
     batch_size: int,
     probe_every: int | None,
-) -> list[dict[str, float | bool]]:
+    losses: bool = False,
+) -> list[dict[str, Any]]:
     """Train networks that agree in shape and optimizer; what became of each.
 
     ``networks`` hold a value for each key of `vglab.sweep.DEFAULTS`, and the seed.
@@ -52,7 +53,7 @@ def train(
     batches = _batches([network["seed"] for network in networks], len(x), batch_size)
     update = _Update(networks, weights)
     first, last = next(iter(weights)), "output.weight"
-    losses, ratio = [], torch.full((k,), math.nan)
+    record, ratio = [], torch.full((k,), math.nan)
 
     for step in range(steps):
         batch = next(batches).to(place)
@@ -64,9 +65,9 @@ def train(
         if step == 0 or (probe_every is not None and step % probe_every == 0):
             ratio = _norms(gradients[first]) / _norms(gradients[last])
         update(gradients)
-        losses.append(loss.detach())
+        record.append(loss.detach())
 
-    history = torch.stack(losses).cpu()
+    history = torch.stack(record).cpu()
     accuracy, finite = _test(template, weights, buffers, data, place)
     finite &= history.isfinite().all(0)
     best = history.nan_to_num(nan=math.inf).amin(0)
@@ -75,7 +76,11 @@ def train(
         "gradient_ratio": ratio.cpu(), "diverged": ~finite,
     }  # fmt: skip
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    results: list[dict[str, Any]] = [dict(zip(columns, row, strict=True)) for row in rows]
+    if losses:
+        for result, curve in zip(results, history.T.numpy(), strict=True):
+            result["losses"] = curve.copy()
+    return results
 
 
 def widths(network: Settings, data: Dataset) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ SHAPE = ("depth", "width", "activation", "norm", "residual", "optimizer")
 
 MEASURED = ("final_loss", "best_loss", "test_accuracy", "gradient_ratio", "diverged", "error")
 
+NOT_NUMBERS = ("diverged", "error", "losses")
+
 MOST_NETWORKS, MOST_WEIGHTS = 32, 1_500_000
 """Limits of a stack: large enough to hide the cost of a call, small enough to stay in cache."""
 
@@ -36,6 +38,7 @@ def sweep(
     seeds: int | Iterable[int] = 1,
     batch_size: int = 64,
     probe_every: int | None = None,
+    losses: bool = False,
     n_jobs: int = 1,
     progress: bool = False,
 ) -> "pd.DataFrame":
@@ -68,6 +71,8 @@ def sweep(
         Examples in each step.
     probe_every
         Measure the gradients every so many steps; by default at the first step alone.
+    losses
+        Also return the loss of every training step, as the learning curve.
     n_jobs
         How many stacks joblib trains at a time, in threads by default. Inside
         ``joblib.parallel_config(backend=…)`` they go where it says, to Dask's or Ray's workers say.
@@ -83,7 +88,9 @@ def sweep(
         training step; ``test_accuracy`` after the last (NaN for regression); ``gradient_ratio``,
         the gradient norm of the first weight layer over that of the last, at the last probed step;
         ``diverged``, whether a loss or an output was not finite; ``error``, what went wrong where
-        the network could not be trained (then NaN in the others), else None.
+        the network could not be trained (then NaN in the others), else None. With ``losses``, one
+        column more: ``losses``, an array ``[steps]``, each loss before its step as in
+        `vglab.train.History` (None where the network could not be trained).
 
     Raises
     ------
@@ -108,13 +115,13 @@ def sweep(
         dict(zip(settings, values, strict=True)) | {"seed": seed}
         for *values, seed in itertools.product(*settings.values(), _grid.seeds(seeds))
     ]
-    work = _Work(data, int(steps), int(batch_size), probe_every)
+    work = _Work(data, int(steps), int(batch_size), probe_every, losses)
     rows: list[Run] = [{} for _ in runs]
     stacks = [(places, [runs[place] for place in places]) for places in _stacks(runs, data)]
     for places, measured in _everywhere(work, stacks, n_jobs, progress):
         for place, row in zip(places, measured, strict=True):
             rows[place] = row
-    return _frame(runs, rows, [*grid, "seed"])
+    return _frame(runs, rows, [*grid, "seed"], [*MEASURED, "losses"] if losses else MEASURED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +132,7 @@ class _Work:
     steps: int
     batch_size: int
     probe_every: int | None
+    losses: bool
 
     def __call__(self, places: list[int], networks: list[Run]) -> tuple[list[int], list[Run]]:
         with _training.threads(1):  # networks this small need no more
@@ -139,7 +147,7 @@ class _Work:
                 )  # fmt: skip
             return _stacked.train(
                 networks, self.data, steps=self.steps, batch_size=self.batch_size,
-                probe_every=self.probe_every,
+                probe_every=self.probe_every, losses=self.losses,
             )  # fmt: skip
         except Exception as error:
             if len(networks) > 1:  # one of them, or all: each by itself will tell
@@ -213,17 +221,19 @@ def _parallel(
     return results
 
 
-def _frame(runs: Sequence[Run], rows: Sequence[Run], columns: list[str]) -> "pd.DataFrame":
+def _frame(
+    runs: Sequence[Run], rows: Sequence[Run], columns: Sequence[str], measured: Sequence[str]
+) -> "pd.DataFrame":
     import pandas as pd
 
-    failed: Run = dict.fromkeys(MEASURED, math.nan) | {"diverged": None, "error": None}
+    failed: Run = {key: None if key in NOT_NUMBERS else math.nan for key in measured}
     full = [
         {column: run[column] for column in columns} | failed | row
         for run, row in zip(runs, rows, strict=True)
     ]
     return pd.DataFrame({
         # None stays None, which pandas would otherwise read as NaN, among strings or numbers.
-        column: pd.Series(values, dtype=object if None in values else None)
+        column: pd.Series(values, dtype=object if any(v is None for v in values) else None)
         for column in full[0]
         if (values := [row[column] for row in full])
     })  # fmt: skip
