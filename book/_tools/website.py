@@ -62,6 +62,7 @@ def drop_thebe(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts with Sphinx."""
+    app.setup_extension("reading")
     app.connect("config-inited", name_the_book)
     app.connect("builder-inited", refuse_unsound_book)
     app.connect("html-page-context", drop_thebe, priority=900)
