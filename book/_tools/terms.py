@@ -162,17 +162,20 @@ def link_mentions(paragraph: nodes.paragraph, left: Left, known: Phrases) -> Non
 def link_in_text(
     child: nodes.Text, position: int, ends: list[int], taken: set[int], left: Left
 ) -> None:
-    """Link what a text mentions first of each term, where its sentence has no link yet."""
-    matches = [(number, pattern.search(child)) for number, (pattern, _) in enumerate(left)]
-    found = sorted((m.start(), -m.end(), number) for number, m in matches if m)
+    """Link what a text mentions first of each term, in a sentence that has no link yet."""
+    found = sorted(
+        (match.start(), -match.end(), number)
+        for number, (pattern, _) in enumerate(left)
+        for match in pattern.finditer(child)
+    )
     links: list[Link] = []
-    used = []
+    used: set[int] = set()
     for start, minus_end, number in found:
         sentence = sum(end <= position + start for end in ends)
-        if sentence not in taken:
+        if sentence not in taken and number not in used:
             taken.add(sentence)
+            used.add(number)
             links.append((start, -minus_end, left[number][1]))
-            used.append(number)
     replace(child, links)
     for number in sorted(used, reverse=True):
         del left[number]

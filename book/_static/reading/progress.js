@@ -39,7 +39,7 @@ const finish = (button) => {
     set(button.getAttribute("aria-pressed") !== "true");
   });
   show();
-  watcher.observe(button.closest("section").querySelector("h2"));
+  watcher.observe(button.closest("section"));
 };
 
 /** Keep the last heading that passed the upper part of the window. */
