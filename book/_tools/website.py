@@ -66,6 +66,7 @@ def drop_thebe(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts with Sphinx."""
+    app.setup_extension("reading")
     app.connect("config-inited", set_theme)
     app.connect("builder-inited", refuse_unsound_book)
     app.connect("html-page-context", drop_thebe, priority=900)
