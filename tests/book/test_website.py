@@ -24,8 +24,7 @@ def build(root):
     """Build a book as `make book` does."""
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copytree(ROOT / "book" / "_tools", root / "book" / "_tools", dirs_exist_ok=True)
-    for picture in ("vglab.css", "quiz.js", "logo.svg", "favicon.svg"):
-        shutil.copy(ROOT / "book" / "_static" / picture, root / "book" / "_static")
+    shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static", dirs_exist_ok=True)
     (root / "_toc.yml").write_text(TOC)
     (root / "book" / "references.bib").touch()
     (root / "book" / "index.md").write_text("# Welcome\n")
