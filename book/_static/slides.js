@@ -48,12 +48,6 @@
   }
 
   addEventListener("load", async () => {
-    await MathJax.startup.promise;
-    await MathJax.typesetPromise([...document.querySelectorAll(".frame, aside.notes")]);
-    // The speaker's window has no MathJax: give its notes the formulas that a browser knows itself.
-    for (const formula of document.querySelectorAll("aside.notes mjx-container")) {
-      formula.replaceWith(formula.querySelector("mjx-assistive-mml math") ?? formula.textContent);
-    }
     if (!deck) return;
     await fit();
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;

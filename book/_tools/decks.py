@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import inline
+from formulas import FormulaError, typeset
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from measured import toc_files
@@ -17,6 +18,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from slides import Slide, derive
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from twins import load
 
 REVEAL = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js")
@@ -32,11 +34,11 @@ PAGE = """\
 <title>{title} · slides · {book}</title>
 <link rel="icon" href="{root}_static/favicon.svg">
 <link rel="stylesheet" href="{root}_static/pygments.css">
+<link rel="stylesheet" href="{root}_static/katex/katex.min.css">
 <link rel="stylesheet" href="{root}_static/vglab.css">
+<link rel="stylesheet" href="{root}_static/formulas.css">
 <link rel="stylesheet" href="{root}_static/slides.css">
-<script>window.MathJax = {{startup: {{typeset: false}}, options: {{enableMenu: false}}}}</script>
 <script src="{root}_static/slides.js" data-root="{root}_static/"></script>
-<script defer src="{root}_static/{mathjax}"></script>
 <script defer src="{root}_static/reveal/reveal.js"></script>
 <script defer src="{root}_static/reveal/notes.js"></script>
 </head>
@@ -66,9 +68,10 @@ def write_decks(app: Sphinx, failed: Exception | None) -> None:
         if notebook.exists():
             where = address.partition("github.com/")[2]
             colab = f"{COLAB}/{where}/blob/{branch}/{name}.ipynb" if where else ""
-            text = deck(
-                name, derive(load(notebook)), app.config.html_title, colab, app.config.mathjax_path
-            )
+            try:
+                text = deck(name, derive(load(notebook)), app.config.html_title, colab)
+            except FormulaError as error:
+                raise ExtensionError(f"the slides of {name}: {error}") from None
             path = site / f"{deck_of(name)}.html"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -84,7 +87,6 @@ def deck(
     slides: list[Slide],
     book: str,
     colab: str = "",
-    mathjax: str = "mathjax/tex-chtml.js",
 ) -> str:
     """Write the page that shows a chapter's slides."""
     here = posixpath.dirname(deck_of(name))
@@ -100,7 +102,7 @@ def deck(
     )
     root = posixpath.relpath(".", here) + "/"
     title = html.escape(plain(slides[0].title))
-    return PAGE.format(title=title, book=html.escape(book), root=root, mathjax=mathjax, slides=body)
+    return PAGE.format(title=title, book=html.escape(book), root=root, slides=body)
 
 
 class Draw:
@@ -117,15 +119,16 @@ class Draw:
         """Write one slide."""
         name = self.id(slide)
         level = "h1" if slide.kind == "title" else "h2"
-        part = f'<p class="part">{self.line(slide.part)}</p>' if slide.part else ""
+        part = f'<p class="part">{typeset(self.line(slide.part))}</p>' if slide.part else ""
         label = {"predict": "Predict", "findings": "Measured", "code": "In code"}.get(slide.kind)
-        heading = f"<{level}>{self.line(slide.title)}</{level}>"
+        heading = f"<{level}>{typeset(self.line(slide.title))}</{level}>"
         if label:
             heading = f'<p class="label">{label}</p>{heading}'
         kind = slide.kind if slide.body else f"{slide.kind} divider"
-        body = "\n".join(self.part(kind, content) for kind, content in slide.body)
+        body = typeset("\n".join(self.part(kind, content) for kind, content in slide.body))
         foot = self.links() if slide.kind == "title" else ""
-        notes = "\n".join(self.linked(self.read.render(text)) for text in slide.notes)
+        said = "\n".join(self.linked(self.read.render(text)) for text in slide.notes)
+        notes = typeset(said, "mathml")  # the speaker's window has no style sheet for more
         aside = f'<aside class="notes">{notes}</aside>' if notes else ""
         return (
             f'<section id="{name}"><div class="frame {kind}">\n<header>{part}{heading}</header>'
@@ -214,7 +217,7 @@ RIGHT = ' <span class="right fragment" role="img" aria-label="right">✓</span>'
 
 
 def formula(tex: str, options: dict[str, Any]) -> str:
-    """Write a formula as MathJax finds it."""
+    """Mark a formula, to be set when its slide is written."""
     marks = ("\\[", "\\]") if options["display_mode"] else ("\\(", "\\)")
     return f"{marks[0]}{html.escape(tex)}{marks[1]}"
 

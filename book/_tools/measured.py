@@ -1,5 +1,6 @@
 """The `{measured}` directive: every finding of the chapters, from their stored outputs."""
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import yaml
 from docutils import nodes
+from formulas import FormulaError, render
 from nbformat import NotebookNode
+from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 from twins import claims, load
@@ -83,8 +86,15 @@ class ClaimFormulas(SphinxPostTransform):
         """Walk the page's claims."""
         for raw in self.document.findall(nodes.raw):
             if 'class="vglab-claim"' in raw.astext():
-                formula = r'<span class="math notranslate nohighlight">\\(\1\\)</span>'
-                raw.children = [nodes.Text(re.sub(r"\$([^$]+)\$", formula, raw.astext()))]
+                raw.children = [nodes.Text(re.sub(r"\$([^$]+)\$", self.formula, raw.astext()))]
+
+    def formula(self, match: re.Match[str]) -> str:
+        """Set one formula, or say which page it is on."""
+        try:
+            written = render(html.unescape(match[1]).strip())
+        except FormulaError as error:
+            raise ExtensionError(f"{self.env.docname}: {error}") from None
+        return f'<span class="math notranslate nohighlight">{written}</span>'
 
 
 def cell(*content: nodes.Node) -> nodes.entry:

@@ -8,6 +8,8 @@ from checks import problems
 from decks import write_decks
 from docutils import nodes
 from figures import InlineFigures
+from formulas import setup as set_formulas
+from lean import setup as make_lean
 from measured import ClaimFormulas, Measured
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -53,23 +55,13 @@ def refuse_unsound_book(app: Sphinx) -> None:
         raise ExtensionError("the notebooks are not sound:\n  " + "\n  ".join(found))
 
 
-def drop_thebe(
-    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Any
-) -> None:
-    """Remove the scripts of Thebe, which Jupyter Book adds unasked and loads from another host."""
-    context["script_files"] = [
-        script
-        for script in context.get("script_files", [])
-        if "thebe" not in f"{script.filename} {script.attributes.get('body')}".lower()
-    ]
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts with Sphinx."""
+    set_formulas(app)
+    make_lean(app)
     app.setup_extension("reading")
     app.connect("config-inited", set_theme)
     app.connect("builder-inited", refuse_unsound_book)
-    app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_decks)
     app.add_directive("measured", Measured)
     app.add_directive("chapters", Chapters)

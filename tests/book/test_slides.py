@@ -224,9 +224,19 @@ def test_sentences(text, expected):
 
 def test_no_full_stop_leaves_its_formula():
     html = deck("book/a", [Slide("title", "T", body=[("lead", "With $x$ and $y$.")])], "Book")
-    math = '<span class="math inline">\\({}\\)</span>'
-    expected = f'With {math.format("x")} and <span class="nowrap">{math.format("y")}.</span>'
-    assert expected in html
+    stopped = BeautifulSoup(html, "html.parser").select_one(".nowrap")
+    assert stopped.select_one(".math.inline .katex-mathml annotation").get_text() == "y"
+    assert stopped.get_text().endswith("y.")
+
+
+def test_a_slide_shows_its_formulas_and_its_notes_say_them():
+    body = [("lead", r"With $x_1 < 2$."), ("formula", r"\frac{a}{b}")]
+    html = deck("book/a", [Slide("title", "T", body=body, notes=["As $y$ is."])], "Book")
+    page = BeautifulSoup(html, "html.parser")
+    assert len(page.select(".frame .katex-html")) == 2
+    assert page.select_one(".formula > .katex-display mfrac")
+    assert page.select_one(".notes math") and not page.select(".notes .katex-html")
+    assert "\\(" not in html and "\\[" not in html
 
 
 def test_lists_and_words():
