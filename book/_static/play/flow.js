@@ -1,9 +1,11 @@
 // The gradient flow explorer: the size of activations and gradients, layer by layer, of a network that
 // the reader builds. The numbers are flow-model.js's.
 import { d3 } from "./d3.js";
-import { axes, legend, lines, make, plotArea, SERIES } from "./kit.js";
+import { axes, legend, make, plotArea, SERIES } from "./kit.js";
 import { ACTIVATIONS, LIMITS, chi, criticalSigmaW, makeNetwork, predict } from "./flow-model.js";
+import { fixed, number, power } from "./numbers.js";
 import { t } from "./strings.js";
+import { numbersTable } from "./table.js";
 
 const BLANK = { depth: 30, sigmaB: 0, norm: "none", residual: false };
 const OLD = { ...BLANK, activation: "sigmoid", sigmaW: 1 };
@@ -13,23 +15,12 @@ const PRESETS = {
   "Too large": { ...BLANK, activation: "tanh", sigmaW: 3 },
   "Skip paths + norm": { ...OLD, norm: "layer", residual: true },
 };
-const SUPERSCRIPT = { "-": "⁻", ...Object.fromEntries([..."⁰¹²³⁴⁵⁶⁷⁸⁹"].entries()) };
 const DECADES = [2, 4, 6, 9, 12, 16, 20, 26, 34, 44, 60, 80, 110, 150, 220, 300]; // how far a chart reaches from 1, in powers of ten
 const MARGIN = { left: 46, right: 34, top: 26, bottom: 46 };
 const STEP = 0.02; // of σ_w; the critical value replaces the step next to it
 
-const power = (exponent) =>
-  exponent === 0 ? "1" : `10${[...String(exponent)].map((sign) => SUPERSCRIPT[sign]).join("")}`;
-
-/** A positive number for people: 0.042, 1.3, 3 000, 10¹⁸. */
-const amount = (value) => {
-  if (value === 0) return "0";
-  const exponent = Math.floor(Math.log10(value));
-  if (exponent < -3 || exponent > 5) return power(Math.round(Math.log10(value)));
-  const rounded = Number(value.toPrecision(2));
-  const text = rounded.toFixed(Math.max(0, 1 - exponent));
-  return text.replace(/\B(?=(\d{3})+$)/, "\u202f");
-};
+/** How much, for people: 0.042, 3.4, 4900, 10¹⁸. */
+const amount = (value) => (value < 1e-3 || value >= 1e5 ? power(value) : number(value, 2));
 
 /** What the picture shows, in words. */
 const finding = ({ share, depth, plain, factor, of }) => {
@@ -38,12 +29,12 @@ const finding = ({ share, depth, plain, factor, of }) => {
     if (!(share > 0)) return t("Nothing reaches the first layer: somewhere on the way, every unit is off.");
     if (share < 0.5) return t("The first layer gets 1 part in {n} of the last layer’s gradient.", { n: amount(1 / share) });
     if (share > 2) return t("The first layer gets {n} times the last layer’s gradient.", { n: amount(share) });
-    return t("Gradients pass almost whole: the first layer gets {n} times the last one’s.", { n: amount(share) });
+    return t("Gradients pass almost whole: the first layer gets {n} times the last one’s.", { n: fixed(share) });
   };
   const theory = () => {
     if (!plain) return t("The theory is one of plain layers, without skip paths and normalisation.");
     if (of === "weights") return t("The theory drawn is one of ∂J/∂h.");
-    const n = factor.toFixed(2);
+    const n = fixed(factor);
     if (n === "1.00") return t("Theory says each layer passes it on whole: √χ = 1.00.");
     if (factor < 1) return t("Theory says each layer keeps √χ = {n} of it.", { n });
     return t("Theory says each layer multiplies it by √χ = {n}.", { n });
@@ -73,7 +64,7 @@ const makeControls = (panel, changed, pressed) => {
   const state = { critical: Infinity };
   const exact = (value) => (Math.abs(value - state.critical) <= STEP / 2 ? state.critical : value);
   const weights = (value) => {
-    const n = value.toFixed(2);
+    const n = fixed(exact(value));
     return exact(value) === state.critical ? t("{n}, critical", { n }) : n;
   };
   const parts = {
@@ -92,7 +83,7 @@ const makeControls = (panel, changed, pressed) => {
     sigmaW: range(first, "sigmaW", sigma(t("Weights"), "w"), STEP, 1, weights),
     depth: range(first, "depth", t("Hidden layers"), 1, 30),
     residual: first.toggle({ label: t("Skip paths") }),
-    sigmaB: range(second, "sigmaB", sigma(t("Biases"), "b"), 0.05, 0, (value) => value.toFixed(2)),
+    sigmaB: range(second, "sigmaB", sigma(t("Biases"), "b"), 0.05, 0, (value) => fixed(value)),
     width: range(second, "width", t("Units in a layer"), 8, 32),
     of: second.choice({
       label: t("Gradient with respect to"),
@@ -112,9 +103,7 @@ const makeControls = (panel, changed, pressed) => {
       if (known !== `${activation} ${sigmaB}`) {
         known = `${activation} ${sigmaB}`;
         state.critical = criticalSigmaW(activation, sigmaB);
-        const n = state.critical.toFixed(2);
-        const beyond = state.critical > LIMITS.sigmaW[1];
-        parts.sigmaW.mark(state.critical, t(beyond ? "critical: {n}, off the scale" : "critical: {n}", { n }));
+        parts.sigmaW.mark(state.critical, t("critical: {n}", { n: fixed(state.critical) }));
         parts.sigmaW.tell();
       }
       return { ...settings, sigmaW: exact(settings.sigmaW) };
@@ -140,22 +129,22 @@ const powers = (y, count) => {
   return d3.range(Math.ceil(low / every), high / every + 0.1).map((k) => 10 ** (k * every));
 };
 
-const child = (parent, kind, name) =>
-  parent.selectAll(`:scope > ${kind}.${name}`).data([0]).join(kind).attr("class", name);
+/** The one child of this kind and name, made where there is none. */
+const child = (parent, kind, name) => {
+  const found = parent.select(`:scope > ${kind}.${name}`);
+  return found.empty() ? parent.append(kind).attr("class", name) : found;
+};
 
-/** One chart over the layers: the regions around 1, measured dots, the predicted line. */
-const chart = (area, { name, x, range, measured, predicted, heading, notes, last }) => {
-  const group = child(area, "g", name);
-  const y = logarithmic([...measured, ...predicted], range);
+/** The parts of a chart that stay while the dots move: regions around 1, axes, words. */
+const ground = (group, { x, y, heading, notes, last }) => {
   const [left, right] = x.range();
-  const [bottom, top] = range;
-  const regions = [
-    ["vanishing", y(1), bottom],
-    ["exploding", top, y(1)],
-  ];
+  const [bottom, top] = y.range();
   group
     .selectAll("rect.region")
-    .data(regions)
+    .data([
+      ["vanishing", y(1), bottom],
+      ["exploding", top, y(1)],
+    ])
     .join("rect")
     .attr("class", ([kind]) => `region ${kind}`)
     .attr("x", left)
@@ -170,27 +159,14 @@ const chart = (area, { name, x, range, measured, predicted, heading, notes, last
     xticks: Math.min(6, x.domain()[1] - 0.5),
     yticks: powers(y, (bottom - top) / 26),
     xformat: (layer) => (last && Number.isInteger(layer) ? layer : ""),
-    yformat: (value) => power(Math.round(Math.log10(value))),
+    yformat: (value) => (value === 1 ? "1" : power(value)),
   });
-  child(group, "line", "one").attr("x1", left).attr("x2", right).attr("y1", y(1)).attr("y2", y(1));
-  const points = (values) => [...values].map((value, l) => [l + 1, value]);
-  lines(child(group, "g", "predicted"), [{ name, values: points(predicted), style: 3 }], {
-    x,
-    y,
-    marks: false,
-  });
-  group
-    .selectAll("circle.dot")
-    .data(points(measured).filter(([, value]) => value > 0))
-    .join("circle")
-    .attr("class", "dot")
-    .attr("r", 2.6)
-    .attr("cx", ([layer]) => x(layer))
-    .attr("cy", ([, value]) => y(value));
+  child(group, "path", "one").attr("d", `M${left},${y(1)}H${right}`);
+  const middle = (left + right) / 2;
   const texts = [
     { words: heading, at: top - 9, kind: "heading", anchor: "start", place: left - MARGIN.left },
-    { words: notes[0], at: top + 14, kind: "note", anchor: "middle", place: (left + right) / 2 },
-    { words: notes[1], at: bottom - 7, kind: "note", anchor: "middle", place: (left + right) / 2 },
+    { words: notes[0], at: top + 14, kind: "note", anchor: "middle", place: middle },
+    { words: notes[1], at: bottom - 7, kind: "note", anchor: "middle", place: middle },
   ].filter(({ words }) => words !== notes[0] || y(1) - top > 24);
   group
     .selectAll("text.told")
@@ -203,7 +179,19 @@ const chart = (area, { name, x, range, measured, predicted, heading, notes, last
     .text(({ words }) => words);
 };
 
-const kind = (share) => (share > 2 ? "exploding" : share < 0.5 ? "vanishing" : "level");
+/** One chart over the layers: measured dots and the predicted line on their ground. */
+const chart = (area, { name, x, range, measured, predicted, ...words }) => {
+  const group = child(area, "g", name);
+  const y = logarithmic([...measured, ...predicted], range);
+  const key = JSON.stringify([x.domain(), x.range(), y.domain(), words]);
+  if (group.property("ground") !== key) ground(child(group, "g", "ground"), { x, y, ...words });
+  group.property("ground", key);
+  const places = (values) =>
+    [...values].flatMap((value, l) => (value > 0 ? [`${x(l + 1).toFixed(1)},${y(value).toFixed(1)}`] : []));
+  const line = places(predicted);
+  child(group, "path", "predicted").attr("d", line.length ? `M${line.join("L")}` : null);
+  child(group, "path", "dots").attr("d", places(measured).map((place) => `M${place}h0`).join(""));
+};
 
 /** The network as a row of cells, each filled as far as its gradient reaches: half at 1. */
 const strip = (area, { x, top, height, shares }) => {
@@ -211,25 +199,16 @@ const strip = (area, { x, top, height, shares }) => {
   const [left, right] = x.range();
   const wide = x(2) - x(1);
   const filled = (share) => Math.min(1, Math.max(0, 0.5 + Math.log10(share) / 12)) || 0;
-  const cells = group
-    .selectAll("g.cell")
-    .data(shares)
-    .join((entered) => {
-      const cell = entered.append("g");
-      cell.append("rect").attr("class", "frame");
-      cell.append("rect").attr("class", "share");
-      return cell;
-    })
-    .attr("class", (share) => `cell ${kind(share)}`)
-    .style("--late", (_, l) => 1 - l / shares.length)
-    .attr("transform", (_, l) => `translate(${x(l + 0.5)},${top})`);
-  cells.select(".frame").attr("width", wide).attr("height", height);
-  cells
-    .select(".share")
-    .attr("width", Math.max(1, wide - 1))
-    .attr("x", Math.min(0.5, wide / 4))
-    .attr("y", (share) => height * (1 - filled(share)))
-    .attr("height", (share) => height * filled(share));
+  const cells = { vanishing: "", level: "", exploding: "" };
+  shares.forEach((share, l) => {
+    const kind = share > 2 ? "exploding" : share < 0.5 ? "vanishing" : "level";
+    const high = height * filled(share);
+    cells[kind] += `M${x(l + 0.5)},${top + height}h${wide}v${-high}h${-wide}z`;
+  });
+  const fills = child(group, "g", "fills");
+  for (const [kind, outline] of Object.entries(cells)) child(fills, "path", kind).attr("d", outline);
+  const walls = shares.map((_, l) => `M${x(l + 0.5)},${top}v${height}`).join("");
+  child(group, "path", "walls").attr("d", `${walls}M${left},${top}H${right}v${height}H${left}`);
   group
     .selectAll("text.end")
     .data([
@@ -242,43 +221,21 @@ const strip = (area, { x, top, height, shares }) => {
     .attr("x", ([, at]) => at)
     .attr("y", top + height / 2 + 4)
     .text(([words]) => words);
-  return group;
+  return fills;
 };
 
-/** The same numbers as a table, filled while it is open. */
-const numbers = (panel) => {
-  const body = make("tbody");
-  const heads = [t("layer"), t("size of h"), t("saturated"), "‖∂J/∂h‖", "‖∂J/∂W‖", t("theory")];
-  const row = make("tr", {}, ...heads.map((words) => make("th", { scope: "col" }, words)));
-  const table = make("table", {}, make("thead", {}, row), body);
-  const box = make("div", { className: "vglab-numbers", tabIndex: 0, role: "region" }, table);
-  box.setAttribute("aria-label", t("The numbers, layer by layer"));
-  const folded = make("details", {}, make("summary", {}, t("The numbers, layer by layer")), box);
-  panel.element.append(folded);
-  const digits = (value) => (Number.isFinite(value) ? value.toPrecision(3) : "–");
-  return {
-    folded,
-    fill(found, predicted) {
-      if (!folded.open) return;
-      const depth = found.size.length - 1;
-      const rows = Array.from({ length: depth + 1 }, (_, l) => [
-        l < depth ? l + 1 : t("output"),
-        digits(found.size[l]),
-        l < depth ? `${Math.round(100 * found.saturated[l])} %` : "–",
-        digits(found.gradient[l]),
-        digits(found.weightGradient[l]),
-        digits(predicted.gradient[l] * found.gradient[depth - 1]),
-      ]);
-      d3.select(body)
-        .selectAll("tr")
-        .data(rows)
-        .join("tr")
-        .selectAll("td")
-        .data((cells) => cells)
-        .join("td")
-        .text((cell) => cell);
-    },
-  };
+/** The numbers as rows of words: the hidden layers, then the output. */
+const rows = ({ found, predicted }) => {
+  const { length } = found.size;
+  const last = found.gradient[length - 2];
+  return Array.from({ length }, (_, l) => [
+    l < length - 1 ? String(l + 1) : t("output"),
+    number(found.size[l]),
+    l < length - 1 ? `${Math.round(100 * found.saturated[l])} %` : "–",
+    number(found.gradient[l]),
+    l < predicted.gradient.length ? number(predicted.gradient[l] * last) : "–",
+    number(found.weightGradient[l]),
+  ]);
 };
 
 /** Builds the figure in its panel. */
@@ -292,8 +249,12 @@ export const build = (panel) => {
     wave = true;
     panel.redraw();
   });
-  const table = numbers(panel);
-  table.folded.addEventListener("toggle", panel.redraw);
+  let shown;
+  const tell = numbersTable(panel, () => ({
+    caption: t("Size of activations and norms of gradients, layer by layer"),
+    head: [t("layer"), t("size of h"), t("saturated"), "‖∂J/∂h‖", t("theory"), "‖∂J/∂W‖"],
+    rows: rows(shown),
+  }));
   panel.title(t("How much gradient does each layer get?"));
   legend(panel, [
     { name: t("measured"), look: { color: "var(--figure-ink)", symbol: d3.symbolCircle, dash: "none" } },
@@ -321,7 +282,7 @@ export const build = (panel) => {
       heading: t("Forward: size of activations →"),
       notes: [t("signal grows"), t("signal fades")],
     });
-    const cells = strip(area, { x, top: 122, height: 34, shares });
+    const fills = strip(area, { x, top: 122, height: 34, shares });
     chart(area, {
       name: "backward",
       x,
@@ -333,11 +294,12 @@ export const build = (panel) => {
       last: true,
     });
     if (wave) {
-      cells.classed("wave", false).node().getBoundingClientRect();
-      cells.classed("wave", true);
+      fills.classed("wave", false).node().getBoundingClientRect(); // so that it begins anew
+      fills.classed("wave", true);
       wave = false;
     }
-    table.fill(found, predicted);
+    shown = { found, predicted };
+    tell();
     const factor = plain ? Math.sqrt(chi(activation, sigmaW, sigmaB)) : NaN;
     panel.say(finding({ share: shares[0], depth, plain, factor, of }));
   };
