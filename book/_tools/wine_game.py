@@ -39,7 +39,7 @@ def game() -> dict[str, Any]:
         mixed = torch.where(masks[:, None], x, background)
         values = net(mixed.flatten(0, 1))[:, target].view(16, -1).double().mean(1)
     return {
-        "players": [name.replace("_", " ") for name in FEATURES],
+        "players": list(FEATURES),
         "class": target,
         "values": [round(value, 6) for value in values.tolist()],
     }

@@ -32,7 +32,7 @@ SET = """([words, value]) => {
   control.dispatchEvent(new Event(kind, { bubbles: true }));
 }"""
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-CELLS = """() => [...document.querySelectorAll(".vglab-numbers tr")].map(
+CELLS = """() => [...document.querySelectorAll(".vglab-folded tr")].map(
   (row) => [...row.cells].map((cell) => cell.textContent))"""
 
 
@@ -54,7 +54,7 @@ class Figure:
 
     def table(self):
         """Words of all cells of the folded table, row by row."""
-        self.tab.evaluate("document.querySelector('.vglab-numbers').open = true")
+        self.tab.evaluate("document.querySelector('.vglab-folded').open = true")
         self.drawn()
         return self.tab.evaluate(CELLS)
 

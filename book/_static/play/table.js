@@ -11,7 +11,7 @@ export const numbersTable = (panel, content) => {
   const scroll = make("div", { className: "vglab-scroll", tabIndex: 0, role: "region" }, table);
   const details = make(
     "details",
-    { className: "vglab-numbers" },
+    { className: "vglab-folded" },
     make("summary", {}, t("The numbers")),
     scroll,
   );
