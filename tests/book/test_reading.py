@@ -9,7 +9,10 @@ import pytest
 import sentences
 import teaching
 import twins
+from callouts import kind_of
 from docutils import nodes
+from finding import american
+from opening import costs, priced
 from phrases import CHINESE, ENGLISH, phrases
 from terms import form, link_mentions, spoken
 from test_site import (  # noqa: F401  (fixtures)
@@ -73,6 +76,46 @@ def test_a_sentence_gets_one_link_and_a_term_one_in_all():
         == "A logit and a loss. A loss, a logit. The slope, a link and the slope."
     )
     assert left == []
+
+
+@pytest.mark.parametrize(
+    ("bold", "language", "kind"),
+    [
+        ("Predict.", "en", "predict"),
+        ("Trap.", "en", "trap"),
+        ("Note.", "en", ""),
+        ("", "en", ""),
+        ("先猜。", "zh_CN", "predict"),
+        ("陷阱。", "zh_CN", "trap"),
+        ("Predict.", "zh_CN", ""),
+    ],
+)
+def test_a_quotation_is_a_callout_by_its_bold_label(bold, language, kind):
+    paragraph = nodes.paragraph("", "", nodes.Text(""), nodes.strong("", bold), nodes.Text(" …"))
+    assert kind_of(nodes.block_quote("", paragraph), phrases(language)) == kind
+
+
+def test_costs_are_those_that_were_measured(tmp_path):
+    (tmp_path / "constraints").mkdir()
+    assert costs(tmp_path / "elsewhere") == {}
+    one = {"seconds": 18.4, "memory_mb": 912}
+    (tmp_path / "constraints" / "costs.json").write_text(json.dumps({"fixes/rmsprop": one}))
+    assert costs(tmp_path) == {"book/fixes/rmsprop": one}
+    assert priced(one, ENGLISH) == "18 s, 0.9 GB of memory"
+    assert priced({"seconds": 7}, ENGLISH) == "7 s"
+
+
+@pytest.mark.parametrize(
+    ("british", "spelled"),
+    [
+        ("batch normalisation", "batch normalization"),
+        ("optimisers", "optimizers"),
+        ("neighbourhood", "neighborhood"),
+        ("shape", "shape"),
+    ],
+)
+def test_american_spellings(british, spelled):
+    assert american(british) == spelled
 
 
 def test_each_language_has_a_table():
