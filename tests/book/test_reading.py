@@ -9,6 +9,7 @@ import pytest
 import sentences
 import teaching
 import twins
+from babel.messages.pofile import read_po
 from callouts import kind_of
 from docutils import nodes
 from finding import american
@@ -78,6 +79,31 @@ def test_a_sentence_gets_one_link_and_a_term_one_in_all():
     assert left == []
 
 
+def test_the_chinese_table_knows_the_catalogues_words():
+    headings = {
+        "What this does not show": CHINESE.limits,
+        "What you can do now": CHINESE.summary,
+        "Check yourself": CHINESE.check,
+        "Exercises": CHINESE.apart,
+        "Sources": CHINESE.apart,
+        "Solutions": CHINESE.apart,
+    }
+    seen = set()
+    for path in (ROOT / "book" / "locale" / "zh").rglob("*.po"):
+        for message in read_po(path.open("rb")):
+            english, chinese = str(message.id), str(message.string)
+            if not english or not chinese:
+                continue
+            if english in headings:
+                assert headings[english].fullmatch(chinese), chinese
+                seen.add(english)
+            elif english.startswith("**Predict.**"):
+                assert CHINESE.predict.fullmatch(chinese.split("**")[1]), chinese
+            elif ENGLISH.times.search(english):
+                assert CHINESE.times.search(chinese), chinese
+    assert seen == set(headings)
+
+
 @pytest.mark.parametrize(
     ("bold", "language", "kind"),
     [
@@ -85,7 +111,7 @@ def test_a_sentence_gets_one_link_and_a_term_one_in_all():
         ("Trap.", "en", "trap"),
         ("Note.", "en", ""),
         ("", "en", ""),
-        ("先猜。", "zh_CN", "predict"),
+        ("预测。", "zh_CN", "predict"),
         ("陷阱。", "zh_CN", "trap"),
         ("Predict.", "zh_CN", ""),
     ],
