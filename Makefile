@@ -33,7 +33,7 @@ lint: $(READY)
 
 unit: export OMP_NUM_THREADS = 1
 unit: $(READY)  ## the package and the tools
-	$(RUN) pytest tests --ignore=tests/book/test_site.py -n 2 --dist loadfile --cov
+	$(RUN) pytest tests --ignore=tests/book/test_site.py --ignore=tests/book/test_reading.py -n 2 --dist loadfile --cov
 
 notebooks: $(READY)  ## run the chapters whose text changed
 	$(RUN_TOOL) build
@@ -52,7 +52,7 @@ run-notebooks: $(READY)  ## run every chapter again and compare with what is sto
 	$(RUN) pytest $(NBVAL) --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=book/_tools/nbval-sanitize.cfg -n 2 --dist loadscope book
 
 site-test: $(READY)  ## test the website that `make book` built
-	$(RUN) pytest tests/book/test_site.py
+	$(RUN) pytest tests/book/test_site.py tests/book/test_reading.py
 
 benchmark: $(READY)  ## speed, side by side: fit, sweep, diagnose, explain, grading a class, and a sweep that loses a worker
 	$(RUN) pip install --quiet --requirement benchmarks/requirements.txt && for what in fit sweep diagnose explain grade cluster; do $(BIN)/python benchmarks/$$what.py || exit 1; done

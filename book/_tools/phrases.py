@@ -19,7 +19,6 @@ class Phrases:
     predict: Pattern[str]  # the bold label of a blockquote
     trap: Pattern[str]
     limits: Pattern[str]  # headings
-    exercises: Pattern[str]
     check: Pattern[str]
     summary: Pattern[str]
     apart: Pattern[str]  # sections without prose of their own
@@ -50,7 +49,6 @@ ENGLISH = Phrases(
     predict=re.compile(r"Predict\."),
     trap=re.compile(r"Trap\."),
     limits=re.compile(r"What this does not show"),
-    exercises=re.compile(r"Exercises"),
     check=re.compile(r"Check yourself"),
     summary=re.compile(r"What you can do now"),
     apart=re.compile(r"Exercises|Check yourself|Sources|Solutions"),
@@ -77,16 +75,13 @@ ENGLISH = Phrases(
 )
 
 CHINESE = Phrases(
-    predict=re.compile(r"(先猜|预测|猜一猜)[。.：:]?"),
-    trap=re.compile(r"(陷阱|当心)[。.：:]?"),
-    limits=re.compile(r"(这|本章).*(没有说明|没有表明|不能说明|没有证明|不说明)"),
-    exercises=re.compile(r"练习"),
-    check=re.compile(r"(检查|考考|测测|检验)(一下)?(你)?自己|自测|自我检查"),
-    summary=re.compile(r"(现在你|你现在)(能|会|可以).*"),
-    apart=re.compile(
-        r"练习|自测|自我检查|(检查|考考|测测|检验)(一下)?(你)?自己|来源|出处|文献|解答|答案"
-    ),
-    times=re.compile(r"阅读(时间)?[^，。]*分钟"),
+    predict=re.compile(r"预测。"),
+    trap=re.compile(r"陷阱。"),
+    limits=re.compile(r"这没有说明什么"),
+    check=re.compile(r"自测"),
+    summary=re.compile(r"你现在能做什么"),
+    apart=re.compile(r"练习|自测|来源|解答"),
+    times=re.compile(r"阅读时间 \d+ 分钟"),
     sentence=re.compile(r"[。？！：]"),
     endings="",
     guess="你的猜测",

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from callouts import Callouts
 from docutils import nodes
+from finding import complete_index
 from opening import FactsLine, chapter_facts, opening_question
 from phrases import Phrases, phrases
 from sphinx.application import Sphinx
@@ -77,6 +78,8 @@ def add_to_page(
     app: Sphinx, page: str, _template: str, context: dict[str, Any], document: Any
 ) -> None:
     """Add definitions and ways to mend the page to its end, and questions to its neighbours."""
+    if page == "search":
+        app.add_js_file("reading/search.js", type="module")
     if document is None:
         return
     known = phrases(app.config.language)
@@ -160,6 +163,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", lambda _: chapter_facts.cache_clear())
     app.connect("html-page-context", add_to_page, priority=400)
     app.connect("html-page-context", mend_buttons, priority=600)
+    app.connect("build-finished", complete_index)
     app.add_css_file("reading.css")
     app.add_js_file("reading.js", type="module", priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

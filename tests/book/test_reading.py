@@ -3,13 +3,17 @@
 import itertools
 import json
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import sentences
 import teaching
 import twins
+from babel.messages.pofile import read_po
+from callouts import kind_of
 from docutils import nodes
+from finding import american
+from opening import costs, priced
 from phrases import CHINESE, ENGLISH, phrases
 from terms import form, link_mentions, spoken
 from test_site import (  # noqa: F401  (fixtures)
@@ -75,6 +79,71 @@ def test_a_sentence_gets_one_link_and_a_term_one_in_all():
     assert left == []
 
 
+def test_the_chinese_table_knows_the_catalogues_words():
+    headings = {
+        "What this does not show": CHINESE.limits,
+        "What you can do now": CHINESE.summary,
+        "Check yourself": CHINESE.check,
+        "Exercises": CHINESE.apart,
+        "Sources": CHINESE.apart,
+        "Solutions": CHINESE.apart,
+    }
+    seen = set()
+    for path in (ROOT / "book" / "locale" / "zh").rglob("*.po"):
+        for message in read_po(path.open("rb")):
+            english, chinese = str(message.id), str(message.string)
+            if not english or not chinese:
+                continue
+            if english in headings:
+                assert headings[english].fullmatch(chinese), chinese
+                seen.add(english)
+            elif english.startswith("**Predict.**"):
+                assert CHINESE.predict.fullmatch(chinese.split("**")[1]), chinese
+            elif ENGLISH.times.search(english):
+                assert CHINESE.times.search(chinese), chinese
+    assert seen == set(headings)
+
+
+@pytest.mark.parametrize(
+    ("bold", "language", "kind"),
+    [
+        ("Predict.", "en", "predict"),
+        ("Trap.", "en", "trap"),
+        ("Note.", "en", ""),
+        ("", "en", ""),
+        ("预测。", "zh_CN", "predict"),
+        ("陷阱。", "zh_CN", "trap"),
+        ("Predict.", "zh_CN", ""),
+    ],
+)
+def test_a_quotation_is_a_callout_by_its_bold_label(bold, language, kind):
+    paragraph = nodes.paragraph("", "", nodes.Text(""), nodes.strong("", bold), nodes.Text(" …"))
+    assert kind_of(nodes.block_quote("", paragraph), phrases(language)) == kind
+
+
+def test_costs_are_those_that_were_measured(tmp_path):
+    (tmp_path / "constraints").mkdir()
+    assert costs(tmp_path / "elsewhere") == {}
+    one = {"seconds": 18.4, "memory_mb": 912}
+    (tmp_path / "constraints" / "costs.json").write_text(json.dumps({"fixes/rmsprop": one}))
+    assert costs(tmp_path) == {"book/fixes/rmsprop": one}
+    assert priced(one, ENGLISH) == "18 s, 0.9 GB of memory"
+    assert priced({"seconds": 7}, ENGLISH) == "7 s"
+
+
+@pytest.mark.parametrize(
+    ("british", "spelled"),
+    [
+        ("batch normalisation", "batch normalization"),
+        ("optimisers", "optimizers"),
+        ("neighbourhood", "neighborhood"),
+        ("shape", "shape"),
+    ],
+)
+def test_american_spellings(british, spelled):
+    assert american(british) == spelled
+
+
 def test_each_language_has_a_table():
     assert phrases("zh_CN") is phrases("zh") is CHINESE
     assert phrases("en") is phrases(None) is ENGLISH
@@ -111,9 +180,8 @@ def test_the_facts_are_those_of_the_sources():
         minutes = re.search(r"Reading time (\d+) minutes", markdown(name))[1]
         assert words(said["reading"]) == f"{minutes} minutes to read"
         exercises = markdown(name).count("\n### Exercise ")
-        work = words(said["work"])
-        assert work.startswith(f"{exercises} exercise") or not exercises
-        assert work.endswith(f"{len(asked(name))} questions")
+        work = words(said["work"]) if "work" in said else "0 exercises, 0 questions"
+        assert re.match(rf"{exercises} exercises?, {len(asked(name))} questions", work)
         assert len(needed[name]) == len(said["needs"].find_all("a") if "needs" in said else [])
         assert "Reading time" not in page(name).find("article").get_text()
 
@@ -296,8 +364,11 @@ def test_without_storage_or_scripts_the_pages_read_as_well(browser, served):  # 
         context = browser.new_context(java_script_enabled=blocked)
         if blocked:
             context.add_init_script(
-                "for (const name of ['setItem', 'removeItem']) Storage.prototype[name] ="
-                "() => { throw new DOMException('blocked', 'SecurityError'); };"
+                "for (const name of ['getItem', 'setItem', 'removeItem']) {"
+                "  const plain = Storage.prototype[name];"
+                "  Storage.prototype[name] = function (key, ...rest) {"
+                "    if (key === 'vglab-progress') throw new DOMException('blocked');"
+                "    return plain.call(this, key, ...rest); }; }"
             )
         tab = context.new_page()
         bad = []
@@ -363,8 +434,82 @@ def test_a_report_quotes_what_is_selected(tab):
 @pytest.mark.parametrize("keys", ["Control+k", "/"])
 def test_a_key_opens_the_search(tab, keys):
     tab.goto(f"{CHAPTER}.html", wait_until="networkidle")
+    tab.wait_for_function("document.readyState === 'complete'")
     tab.keyboard.press(keys)
     tab.locator("input[name=q]:focus").wait_for()
     tab.keyboard.type("saliency")
     tab.keyboard.press("Enter")
     tab.wait_for_url("**/search.html?q=saliency")
+
+
+# Search: what a reader types, and the page that should be among the first three.
+QUERIES = {
+    "vanishing gradient": "gradients/why_gradients_vanish",
+    "vanishing gradients": "gradients/why_gradients_vanish",
+    "exploding gradients": "gradients/why_gradients_vanish",
+    "sigmoid": "gradients/why_gradients_vanish",
+    "chi": "gradients/signal_propagation",
+    "χ": "gradients/signal_propagation",
+    "depth scale": "gradients/signal_propagation",
+    "trainability map": "gradients/signal_propagation",
+    "edge of stability": "gradients/gradient_descent",
+    "learning rate too large": "gradients/gradient_descent",
+    "chain rule": "gradients/backpropagation",
+    "lstm": "gradients/vanishing_through_time",
+    "gradient clipping": "gradients/vanishing_through_time",
+    "dead relu": "fixes/activations",
+    "He initialisation": "fixes/initialisation",
+    "He initialization": "fixes/initialisation",
+    "initialization": "fixes/initialisation",
+    "batch norm": "fixes/normalisation",
+    "batch normalization": "fixes/normalisation",
+    "RMSprop": "fixes/rmsprop",
+    "optimizer": "fixes/rmsprop",
+    "skip connection": "fixes/residual_paths",
+    "residual connection": "fixes/residual_paths",
+    "SHAP": "interpretability/shap",
+    "shapley": "interpretability/shap",
+    "saliency": "interpretability/gradient_attributions",
+    "Grad-CAM": "interpretability/gradient_attributions",
+    "superpixel": "interpretability/lime",
+    "sanity check": "interpretability/can_you_trust_it",
+    "shattered gradients": "interpretability/when_gradients_vanish",
+    "naive Bayes": "interpretability/what_it_means",
+    "梯度消失": "gradients/why_gradients_vanish",
+}
+
+
+def search(tab, query):
+    tab.goto(f"search.html?q={quote(query)}")
+    tab.wait_for_function(
+        "/finished|match/.test(document.querySelector('.search-summary')?.innerText)"
+    )
+    return tab.eval_on_selector_all("ul.search > li > a", "a => a.map(x => x.getAttribute('href'))")
+
+
+@needs_site
+def test_the_search_finds_what_a_reader_types(tab):
+    missed = {}
+    for query, name in QUERIES.items():
+        found = search(tab, query)[:3]
+        if not any(url.startswith(f"book/{name}.html") for url in found):
+            missed[query] = found
+    assert missed == {}
+
+
+@needs_site
+def test_the_search_finds_a_claim(tab):
+    for name in CHAPTERS[::4]:
+        statement = twins.claims(twins.load(ROOT / f"{name}.ipynb"))[0]["statement"]
+        pages = [url.split(".html")[0] for url in search(tab, statement)[:3]]
+        assert {name, "book/what_we_measured"} & set(pages), (statement, pages)
+
+
+@needs_site
+def test_excerpts_are_prose(tab):
+    search(tab, "skip connection")
+    excerpts = tab.locator("ul.search p.context")
+    tab.wait_for_function("document.querySelectorAll('ul.search > li > p').length > 1")
+    for text in excerpts.all_inner_texts():
+        assert len(text) > 100
+        assert not re.search(r"\\[(a-z]|import |torch\.|\bdef ", text), text
