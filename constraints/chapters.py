@@ -1,11 +1,13 @@
 """Run one chapter as a reader does, compare it with what is stored, and say what it cost.
 
-    python constraints/chapters.py NOTEBOOK [--clean]
+    python constraints/chapters.py NOTEBOOK [--clean] [--elsewhere]
 
 Prints one object of JSON: `differences`, one line each; `claims`, how many were compared;
-`seconds` of wall time and `cpu_seconds` after the first cell, and `memory_mb`, the peak of the
-kernel and its workers. With `--clean` the first cell must be what brings `vglab`. Called by
-`colab.py` in Colab's environment; needs nbclient and psutil, which Jupyter brings.
+`wall_seconds`, `cpu_seconds` and `seconds` (see `Meter`) after the first cell, and `memory_mb`, the
+peak of the kernel and its workers. With `--clean` the first cell must be what brings `vglab`.
+With `--elsewhere`, `fit` and `sweep` train on a second device that refuses to be mixed with the
+first and rounds in its own way (`tests/accelerator.py`): a rehearsal of Colab's GPU without one.
+`colab.py` calls it in Colab's environment; it needs nbclient and psutil, which Jupyter brings.
 """
 
 import argparse
@@ -23,9 +25,12 @@ from pathlib import Path
 from typing import Any
 
 SANITIZE = Path(__file__).resolve().parents[1] / "book" / "_tools" / "nbval-sanitize.cfg"
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+ELSEWHERE = "import sys; sys.path.insert(0, {folder!r})\n"
+ELSEWHERE += "import accelerator; accelerator.everywhere(rounding=True)"
 CLAIM = "application/vnd.vglab.claim+json"
 CELL_SECONDS = 600
-WATCH_SECONDS = 0.1
+WATCH_SECONDS = 1.0
 SECONDS, MEGABYTES = 5, 100  # what a stored cost is rounded up to
 Entry = dict[str, str]
 
@@ -114,55 +119,97 @@ def claims(cells: Sequence[Mapping[str, Any]]) -> int:
 
 
 class Meter:
-    """Watch a kernel and the processes that it starts, until stopped."""
+    """Watch a kernel and the processes that it starts, until stopped.
+
+    Other programs lengthen the wall time, several threads the processor time. So `busiest` adds up,
+    moment by moment, the processor time of the thread that had most: what the chapter would take
+    on a quiet machine, or more, where a neighbour slows even the core one has.
+    """
 
     def __init__(self, pid: int) -> None:
         import psutil
 
         self.kernel = psutil.Process(pid)
-        self.peak = 0.0
-        self._stop = threading.Event()
+        self.peak = self.busiest = 0.0
+        self._last: dict[tuple[int, int], float] = {}
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
+        while not self._stop.wait(WATCH_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Take stock of the moment since the last look."""
+        with self._lock:
+            now = self._threads()
+            self.busiest += max((now[key] - self._last.get(key, 0.0) for key in now), default=0.0)
+            self._last = now
+            self.peak = max(self.peak, self._memory())
+
+    def _tree(self) -> list[Any]:
         import psutil
 
-        while not self._stop.wait(WATCH_SECONDS):
-            together = 0
-            for process in [self.kernel, *self.kernel.children(recursive=True)]:
-                try:  # what they share counts once, where the system can tell
-                    memory = process.memory_full_info()
-                    together += getattr(memory, "pss", memory.rss)
-                except psutil.Error:  # it has just ended
-                    continue
-            self.peak = max(self.peak, together / 1e6)
+        try:
+            return [self.kernel, *self.kernel.children(recursive=True)]
+        except psutil.Error:  # it has just ended
+            return []
+
+    def _threads(self) -> dict[tuple[int, int], float]:
+        """Processor time of every thread, by process and thread."""
+        import psutil
+
+        found = {}
+        for process in self._tree():
+            try:
+                found |= {(process.pid, one.id): one.user_time + one.system_time
+                          for one in process.threads()}  # fmt: skip
+            except psutil.Error:
+                continue
+        return found
+
+    def _memory(self) -> float:
+        """Megabytes that kernel and workers hold; what they share counts once, where known."""
+        import psutil
+
+        together = 0
+        for process in self._tree():
+            try:
+                memory = process.memory_full_info()
+                together += getattr(memory, "pss", memory.rss)
+            except psutil.Error:
+                continue
+        return together / 1e6
 
     def cpu_seconds(self) -> float:
         """Return the processor time of the kernel and its workers, past and present, so far."""
         times = self.kernel.cpu_times()
-        total: float = times.user + times.system + times.children_user + times.children_system
-        for worker in self.kernel.children(recursive=True):
-            total += sum(worker.cpu_times()[:2])
-        return total
+        total: float = times.children_user + times.children_system
+        return total + sum(sum(process.cpu_times()[:2]) for process in self._tree())
 
-    def stop(self) -> float:
-        """Return the peak of memory in megabytes."""
+    def read(self) -> tuple[float, float, float]:
+        """Return the wall, the processor and the busiest thread's seconds so far."""
+        self.look()
+        return time.monotonic(), self.cpu_seconds(), self.busiest
+
+    def stop(self) -> None:
+        """Watch no longer."""
         self._stop.set()
         self._thread.join()
-        return self.peak
 
 
-def run(notebook: Path, *, clean: bool) -> dict[str, Any]:
-    """Run a chapter in a fresh kernel and an empty folder; every cell, also after an error."""
+def executed(notebook: Path, *, prelude: str = "") -> tuple[list[Any], dict[str, float]]:
+    """Run a chapter in a fresh kernel and an empty folder; return its cells and what it took.
+
+    Every cell is run, also after an error. The `prelude` comes before them and is not among them.
+    """
     import nbformat
     from nbclient import NotebookClient
 
-    if clean and importlib.util.find_spec("vglab") is not None:
-        raise SystemExit("vglab is here already: this is no clean state")
-    stored = nbformat.read(notebook, as_version=4)
     live = nbformat.read(notebook, as_version=4)
-    first = next(n for n, cell in enumerate(live.cells) if cell.cell_type == "code")
+    live.cells.insert(0, nbformat.v4.new_code_cell(prelude))
+    first = [cell.cell_type for cell in live.cells].index("code", 1)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             live, timeout=CELL_SECONDS, kernel_name="python3", allow_errors=True,
@@ -170,32 +217,37 @@ def run(notebook: Path, *, clean: bool) -> dict[str, Any]:
         )  # fmt: skip
         with client.setup_kernel():
             meter = Meter(client.km.provisioner.pid)
-            began, cpu = time.monotonic(), meter.cpu_seconds()
             for number, cell in enumerate(live.cells):
                 client.execute_cell(cell, number)
                 if number == first:  # the installation is the reader's once, not the chapter's
-                    began, cpu = time.monotonic(), meter.cpu_seconds()
-            wall, cpu = time.monotonic() - began, meter.cpu_seconds() - cpu
-            memory = meter.stop()
+                    before = meter.read()
+            wall, cpu, busy = (end - start for start, end in zip(before, meter.read(), strict=True))
+            meter.stop()
     live.cells[first].outputs = []  # what an installer says is no result
-    return {
-        "differences": differences(stored.cells, live.cells),
-        "claims": claims(live.cells),
-        "seconds": round(wall, 1),
+    if failed := [out for out in live.cells[0].outputs if out["output_type"] == "error"]:
+        raise SystemExit(f"before the first cell: {failed[0]['ename']}: {failed[0]['evalue']}")
+    return live.cells[1:], {
+        "wall_seconds": round(wall, 1),
+        "seconds": round(busy, 1),
         "cpu_seconds": round(cpu, 1),
-        "memory_mb": round(memory),
+        "memory_mb": round(meter.peak),
     }
 
 
-def cost(measured: Mapping[str, float]) -> dict[str, int]:
-    """Round what a chapter took, so that measuring again gives the same.
+def run(notebook: Path, *, clean: bool = False, prelude: str = "") -> dict[str, Any]:
+    """Run a chapter and compare it with what is stored."""
+    if clean and importlib.util.find_spec("vglab") is not None:
+        raise SystemExit("vglab is here already: this is no clean state")
+    stored = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    cells, took = executed(notebook, prelude=prelude)
+    return {"differences": differences(stored, cells), "claims": claims(cells)} | took
 
-    Other programs lengthen the wall time, several threads the processor time: the smaller of the
-    two is how long the chapter takes on a quiet machine, or somewhat more.
-    """
-    seconds = min(measured["seconds"], measured["cpu_seconds"])
+
+def cost(measured: Mapping[str, float]) -> dict[str, int]:
+    """Round up what a chapter took: seconds to 5, megabytes to 100."""
     return {
-        "seconds": SECONDS * math.ceil(seconds / SECONDS),
+        "seconds": SECONDS * math.ceil(measured["seconds"] / SECONDS),
+        "cpu_seconds": SECONDS * math.ceil(measured["cpu_seconds"] / SECONDS),
         "memory_mb": MEGABYTES * math.ceil(measured["memory_mb"] / MEGABYTES),
     }
 
@@ -205,8 +257,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--clean", action="store_true", help="the first cell must bring vglab")
+    parser.add_argument("--elsewhere", action="store_true", help="train as if on a GPU")
     options = parser.parse_args(arguments)
-    result = run(options.notebook, clean=options.clean)
+    prelude = ELSEWHERE.format(folder=str(TESTS)) if options.elsewhere else ""
+    result = run(options.notebook, clean=options.clean, prelude=prelude)
     print(json.dumps(result | {"cost": cost(result)}, ensure_ascii=False))
     return 0
 

@@ -27,10 +27,12 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import unquote
 
+from costs import cost, write_costs
+
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".txt")
+CELL = Path(__file__).with_name("cell.py")
 CHAPTERS = Path(__file__).with_name("chapters.py")
-COSTS = Path(__file__).with_name("costs.json")
 # Colab's kernel and installer, and what decides whether the package's dependencies fit together.
 IMAGE = (
     "ipykernel", "ipython", "jupyter-client", "nbclient", "nbformat", "numba", "pillow", "pip",
@@ -38,12 +40,6 @@ IMAGE = (
 )  # fmt: skip
 LACKING = {"captum", "lime", "palmerpenguins", "vglab"}
 TOOLS = ("hypothesis",)  # what the tests need and Colab lacks
-CELL_SECONDS = 600
-AFTER_THE_CELL = """\
-import sys, captum, lime, palmerpenguins, vglab
-assert "google.colab" in sys.modules, "the kernel does not look like Colab"
-assert "site-packages" in vglab.__file__, vglab.__file__
-"""
 
 
 class ColabError(Exception):
@@ -157,16 +153,6 @@ def first_cells(checkout: Path) -> dict[str, list[Path]]:
     return found
 
 
-def execute(source: str) -> None:
-    """Run one cell in a kernel of this Python, then look whether it did what it should."""
-    import nbformat
-    from nbclient import NotebookClient
-
-    cells = [nbformat.v4.new_code_cell(text) for text in (source, AFTER_THE_CELL)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3").execute()
-
-
 def moved(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """List the versions that changed, went, or came unasked, and what should have come."""
     changes = [
@@ -186,7 +172,7 @@ def setup(python: Path, env: Mapping[str, str], checkout: Path) -> None:
         raise ColabError(f"the chapters have {len(sources)} different first cells, expected one")
     before = frozen(python)
     for source in sources:
-        call([python, __file__, "cell", source], env=env, cwd=checkout / "book")
+        call([python, CELL, source], env=env, cwd=checkout / "book")
     after = frozen(python)
     problems = moved(before, after)
     check = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True)
@@ -226,40 +212,18 @@ def chapters(
             call([python, "-m", "pip", "uninstall", "-qq", "--yes", *sorted(LACKING)])
         command = [python, CHAPTERS, paths[name], *(["--clean"] if clean else [])]
         result = json.loads(call(command, env=env))
-        costs[name] = result["cost"]
+        costs[name] = cost(result)
         same &= not result["differences"]
-        state = "from the clean state, " if clean else ""
         print(
-            f"{name}: {state}{result['claims']} claims, {result['seconds']} s, "
-            f"{result['cpu_seconds']} s of processor, {result['memory_mb']} MB, "
+            f"{name}{' (from the clean state)' if clean else ''}: {result['claims']} claims, "
+            f"{result['seconds']} s (wall {result['wall_seconds']} s, processor "
+            f"{result['cpu_seconds']} s), {result['memory_mb']} MB, "
             f"{len(result['differences'])} differences",
             *result["differences"],
             sep="\n  ",
             flush=True,
         )
     return same, costs
-
-
-def settled(
-    old: Mapping[str, Mapping[str, int]], new: Mapping[str, Mapping[str, int]]
-) -> dict[str, dict[str, int]]:
-    """Return the new costs, those kept that moved by no more than one step of their rounding."""
-    steps = {"seconds": 5, "memory_mb": 100}
-    kept = {name: dict(values) for name, values in old.items()}
-    for name, values in new.items():
-        before = kept.get(name, {})
-        kept[name] = {
-            key: before[key] if key in before and abs(before[key] - value) <= steps[key] else value
-            for key, value in values.items()
-        }
-    return dict(sorted(kept.items()))
-
-
-def write_costs(new: Mapping[str, Mapping[str, int]], names: Sequence[str]) -> None:
-    """Write what chapters took beside what is known of the others of `names`."""
-    old = json.loads(COSTS.read_text(encoding="utf-8")) if COSTS.exists() else {}
-    found = {name: cost for name, cost in settled(old, new).items() if name in names}
-    COSTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def run(folder: Path, scratch: Path, *, costs: bool = False, only: Sequence[str] = ()) -> bool:
@@ -279,9 +243,7 @@ def run(folder: Path, scratch: Path, *, costs: bool = False, only: Sequence[str]
     passed = costs or bool(only) or package_tests(python, env, checkout, scratch)
     same, took = chapters(python, env, checkout, only)
     if costs:
-        names = [p.relative_to(checkout).with_suffix("").as_posix()
-                 for p in checkout.glob("book/**/*.ipynb")]  # fmt: skip
-        write_costs(took, names)
+        write_costs(took, checkout)
     passed &= same
     print(f"{'passed' if passed else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
     return passed
@@ -298,14 +260,11 @@ def main(arguments: list[str] | None = None) -> int:
     runner.add_argument("--venv", type=Path, help="keep the environment here, and use it again")
     runner.add_argument("--costs", action="store_true", help="no tests; write costs.json")
     runner.add_argument("--only", nargs="+", default=[], metavar="CHAPTER", help="no tests")
-    commands.add_parser("cell").add_argument("source")
     options = parser.parse_args(arguments)
     try:
         if options.command == "constraints":
             listed = sys.stdin.read() if options.list == "-" else Path(options.list).read_text()
             LIST.write_text(constraints(listed, options.date), encoding="utf-8")
-        elif options.command == "cell":
-            execute(options.source)
         else:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
                 venv = options.venv or Path(scratch, "venv")
