@@ -160,7 +160,7 @@ class Meter:
         """Processor time of every thread, by process and thread."""
         import psutil
 
-        found = {}
+        found: dict[tuple[int, int], float] = {}
         for process in self._tree():
             try:
                 found |= {(process.pid, one.id): one.user_time + one.system_time
@@ -216,7 +216,8 @@ def executed(notebook: Path, *, prelude: str = "") -> tuple[list[Any], dict[str,
             resources={"metadata": {"path": folder}},
         )  # fmt: skip
         with client.setup_kernel():
-            meter = Meter(client.km.provisioner.pid)
+            kernel: Any = client.km
+            meter = Meter(kernel.provisioner.pid)
             for number, cell in enumerate(live.cells):
                 client.execute_cell(cell, number)
                 if number == first:  # the installation is the reader's once, not the chapter's

@@ -190,7 +190,7 @@ def package_tests(python: Path, env: Mapping[str, str], checkout: Path, scratch:
     held = ["--constraint", str(scratch / "held.txt")]
     call([python, "-m", "pip", "install", "-qq", *held, *tools])
     arguments = ["-q", "-p", "no:cacheprovider", "tests", "--ignore=tests/book"]
-    command = [python, "-m", "pytest", *arguments]
+    command = [str(python), "-m", "pytest", *arguments]
     return subprocess.run(command, env=env, cwd=checkout).returncode == 0
 
 
@@ -210,7 +210,7 @@ def chapters(
         parts.add(paths[name].parent)
         if clean:
             call([python, "-m", "pip", "uninstall", "-qq", "--yes", *sorted(LACKING)])
-        command = [python, CHAPTERS, paths[name], *(["--clean"] if clean else [])]
+        command: list[str | Path] = [python, CHAPTERS, paths[name], *(["--clean"] if clean else [])]
         result = json.loads(call(command, env=env))
         costs[name] = cost(result)
         same &= not result["differences"]

@@ -1,4 +1,4 @@
-"""How a chapter that ran in Colab's environment is compared with what is stored, and what it cost."""
+"""How a chapter that ran as in Colab is compared with what is stored, and what it cost."""
 
 import json
 import sys

@@ -12,8 +12,17 @@ from torch import nn
 from torch.nn import functional
 
 from vglab import (
-    _fit_checks, data, diagnose, evaluate, explain, initialization, models, probe, sweep, train,
-)  # fmt: skip
+    _fit_checks,
+    data,
+    diagnose,
+    evaluate,
+    explain,
+    initialization,
+    models,
+    probe,
+    train,
+)
+from vglab import sweep as sweeping
 
 DIGITS = data.load("digits", flatten=True)
 X, Y, FEW = DIGITS.x_test[:3], DIGITS.y_test[:3], DIGITS.x_train[:6]
@@ -113,9 +122,9 @@ def test_fit_trains_every_kind_of_model_there(make):
 def test_sweep_trains_there(monkeypatch):
     grid = {"depth": [2], "width": [8], "norm": [None, "batch"], "optimizer": ["adam"]}
     grid |= {"init": ["he", "lsuv"]}
-    there = sweep.sweep(grid, DIGITS, steps=5)
+    there = sweeping.sweep(grid, DIGITS, steps=5)
     monkeypatch.setattr(_fit_checks, "find_device", lambda _: torch.device("cpu"))
-    here = sweep.sweep(grid, DIGITS, steps=5)
+    here = sweeping.sweep(grid, DIGITS, steps=5)
     assert not there["error"].any()
     assert there["final_loss"].tolist() == here["final_loss"].tolist()
 
