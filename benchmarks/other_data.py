@@ -116,7 +116,6 @@ def measure(path: Path, new: str, prelude: str) -> dict[str, Any]:
             f"{path}: with the digits not as stored\n" + "\n".join(same["differences"])
         )
     found = stated(cells)
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
     return {
         "line": before,
         "becomes": after,
@@ -143,7 +142,7 @@ def measure(path: Path, new: str, prelude: str) -> dict[str, Any]:
             if "accuracy" in claim["statement"]
             and claim["measured"] != known.get(claim["statement"], claim)["measured"]
         ],
-        "errors": [f"{o['ename']}: {o['evalue']}" for o in outputs if o["output_type"] == "error"],
+        "errors": chapters.errors(cells),
         "seconds": {"digits": same["seconds"], "mnist": took["seconds"]},
     }
 

@@ -5,8 +5,8 @@
 Prints one object of JSON: `differences`, one line each; `claims`, how many were compared;
 `wall_seconds`, `cpu_seconds` and `seconds` (see `Meter`) after the first cell, and `memory_mb`, the
 peak of the kernel and its workers. With `--clean` the first cell must be what brings `vglab`.
-With `--elsewhere`, `fit` and `sweep` train on a second device that refuses to be mixed with the
-first and rounds in its own way (`tests/accelerator.py`): a rehearsal of Colab's GPU without one.
+With `--elsewhere` it prints only what fails when `fit` and `sweep` train on a second device, which
+refuses to be mixed with the first (`tests/accelerator.py`): a rehearsal of a GPU without one.
 `colab.py` calls it in Colab's environment; it needs nbclient and psutil, which Jupyter brings.
 """
 
@@ -14,7 +14,6 @@ import argparse
 import configparser
 import importlib.util
 import json
-import math
 import re
 import sys
 import tempfile
@@ -27,11 +26,10 @@ from typing import Any
 SANITIZE = Path(__file__).resolve().parents[1] / "book" / "_tools" / "nbval-sanitize.cfg"
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 ELSEWHERE = "import sys; sys.path.insert(0, {folder!r})\n"
-ELSEWHERE += "import accelerator; accelerator.everywhere(rounding=True)"
+ELSEWHERE += "import accelerator; accelerator.everywhere()"
 CLAIM = "application/vnd.vglab.claim+json"
 CELL_SECONDS = 600
 WATCH_SECONDS = 1.0
-SECONDS, MEGABYTES = 5, 100  # what a stored cost is rounded up to
 Entry = dict[str, str]
 
 
@@ -116,6 +114,16 @@ def claims(cells: Sequence[Mapping[str, Any]]) -> int:
     """Count the claims among the outputs of cells."""
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     return sum(CLAIM in output.get("data", {}) for output in outputs)
+
+
+def errors(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the errors among the outputs of cells."""
+    return [
+        f"cell {number}: {output['ename']}: {output['evalue']}"
+        for number, cell in enumerate(cells, start=1)
+        for output in cell.get("outputs", [])
+        if output["output_type"] == "error"
+    ]
 
 
 class Meter:
@@ -244,15 +252,6 @@ def run(notebook: Path, *, clean: bool = False, prelude: str = "") -> dict[str, 
     return {"differences": differences(stored, cells), "claims": claims(cells)} | took
 
 
-def cost(measured: Mapping[str, float]) -> dict[str, int]:
-    """Round up what a chapter took: seconds to 5, megabytes to 100."""
-    return {
-        "seconds": SECONDS * math.ceil(measured["seconds"] / SECONDS),
-        "cpu_seconds": SECONDS * math.ceil(measured["cpu_seconds"] / SECONDS),
-        "memory_mb": MEGABYTES * math.ceil(measured["memory_mb"] / MEGABYTES),
-    }
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -260,9 +259,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clean", action="store_true", help="the first cell must bring vglab")
     parser.add_argument("--elsewhere", action="store_true", help="train as if on a GPU")
     options = parser.parse_args(arguments)
-    prelude = ELSEWHERE.format(folder=str(TESTS)) if options.elsewhere else ""
-    result = run(options.notebook, clean=options.clean, prelude=prelude)
-    print(json.dumps(result | {"cost": cost(result)}, ensure_ascii=False))
+    if options.elsewhere:
+        cells, _ = executed(options.notebook, prelude=ELSEWHERE.format(folder=str(TESTS)))
+        print(*(line for line in errors(cells)), sep="\n")
+        return int(bool(errors(cells)))
+    result = run(options.notebook, clean=options.clean)
+    print(json.dumps(result, ensure_ascii=False))
     return 0
 
 
