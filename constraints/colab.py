@@ -1,13 +1,16 @@
 """Colab's versions, and the book under them.
 
     python constraints/colab.py constraints LIST [--date YYYY-MM-DD]
-    python constraints/colab.py run [--venv DIR]
+    python constraints/colab.py run [--venv DIR] [--costs] [--only CHAPTER …]
 
 `constraints` takes from a published `pip freeze` of Colab's image (googlecolab/backend-info,
 `pip-freeze.txt`; `-` reads standard input) what concerns this project, into `colab.txt`.
 `run` installs exactly that, runs the chapters' first cell in a kernel that looks like Colab,
-shows that it moved no version, then runs the package's tests and every chapter there. What it
-tests is the last commit. Nothing but the standard library and git is needed beforehand.
+shows that it moved no version, then runs the package's tests and every chapter there, each by
+itself, and compares what comes out with what is stored (`chapters.py`). The first chapter of each
+part begins without `vglab`, as a reader's does. `--costs` skips the tests and writes what each
+chapter took into `costs.json`; `--only` runs no more than the chapters it names. What it tests is
+the last commit. Nothing but the standard library and git is needed beforehand.
 """
 
 import argparse
@@ -24,21 +27,19 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import unquote
 
+from costs import cost, write_costs
+
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".txt")
+CELL = Path(__file__).with_name("cell.py")
+CHAPTERS = Path(__file__).with_name("chapters.py")
 # Colab's kernel and installer, and what decides whether the package's dependencies fit together.
 IMAGE = (
     "ipykernel", "ipython", "jupyter-client", "nbclient", "nbformat", "numba", "pillow", "pip",
     "pytest", "pyzmq", "scipy", "tornado", "traitlets",
 )  # fmt: skip
 LACKING = {"captum", "lime", "palmerpenguins", "vglab"}
-TOOLS = ("hypothesis", "nbval")  # what the tests need and Colab lacks
-CELL_SECONDS = 600
-AFTER_THE_CELL = """\
-import sys, captum, lime, palmerpenguins, vglab
-assert "google.colab" in sys.modules, "the kernel does not look like Colab"
-assert "site-packages" in vglab.__file__, vglab.__file__
-"""
+TOOLS = ("hypothesis",)  # what the tests need and Colab lacks
 
 
 class ColabError(Exception):
@@ -152,16 +153,6 @@ def first_cells(checkout: Path) -> dict[str, list[Path]]:
     return found
 
 
-def execute(source: str) -> None:
-    """Run one cell in a kernel of this Python, then look whether it did what it should."""
-    import nbformat
-    from nbclient import NotebookClient
-
-    cells = [nbformat.v4.new_code_cell(text) for text in (source, AFTER_THE_CELL)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3").execute()
-
-
 def moved(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """List the versions that changed, went, or came unasked, and what should have come."""
     changes = [
@@ -181,7 +172,7 @@ def setup(python: Path, env: Mapping[str, str], checkout: Path) -> None:
         raise ColabError(f"the chapters have {len(sources)} different first cells, expected one")
     before = frozen(python)
     for source in sources:
-        call([python, __file__, "cell", source], env=env, cwd=checkout / "book")
+        call([python, CELL, source], env=env, cwd=checkout / "book")
     after = frozen(python)
     problems = moved(before, after)
     check = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True)
@@ -192,7 +183,50 @@ def setup(python: Path, env: Mapping[str, str], checkout: Path) -> None:
     print(f"first cell: {len(before)} versions stayed; added {added}", flush=True)
 
 
-def run(folder: Path, scratch: Path) -> bool:
+def package_tests(python: Path, env: Mapping[str, str], checkout: Path, scratch: Path) -> bool:
+    """Run the package's tests; return whether they passed."""
+    (scratch / "held.txt").write_text("\n".join(f"{n}=={v}" for n, v in frozen(python).items()))
+    tools = [f"{name}=={pins(ROOT / 'requirements.txt')[name]}" for name in TOOLS]
+    held = ["--constraint", str(scratch / "held.txt")]
+    call([python, "-m", "pip", "install", "-qq", *held, *tools])
+    arguments = ["-q", "-p", "no:cacheprovider", "tests", "--ignore=tests/book"]
+    command = [str(python), "-m", "pytest", *arguments]
+    return subprocess.run(command, env=env, cwd=checkout).returncode == 0
+
+
+def chapters(
+    python: Path, env: Mapping[str, str], checkout: Path, only: Sequence[str]
+) -> tuple[bool, dict[str, dict[str, int]]]:
+    """Run every chapter, or `only` some; return whether all came out as stored, and their costs."""
+    paths = {
+        path.relative_to(checkout).with_suffix("").as_posix(): path
+        for path in sorted(checkout.glob("book/**/*.ipynb"))
+    }
+    if unknown := [name for name in only if name not in paths]:
+        raise ColabError(f"no such chapter: {', '.join(unknown)}; known are {', '.join(paths)}")
+    same, costs, parts = True, {}, set()
+    for name in only or paths:
+        clean = paths[name].parent not in parts
+        parts.add(paths[name].parent)
+        if clean:
+            call([python, "-m", "pip", "uninstall", "-qq", "--yes", *sorted(LACKING)])
+        command: list[str | Path] = [python, CHAPTERS, paths[name], *(["--clean"] if clean else [])]
+        result = json.loads(call(command, env=env))
+        costs[name] = cost(result)
+        same &= not result["differences"]
+        print(
+            f"{name}{' (from the clean state)' if clean else ''}: {result['claims']} claims, "
+            f"{result['seconds']} s (wall {result['wall_seconds']} s, processor "
+            f"{result['cpu_seconds']} s), {result['memory_mb']} MB, "
+            f"{len(result['differences'])} differences",
+            *result["differences"],
+            sep="\n  ",
+            flush=True,
+        )
+    return same, costs
+
+
+def run(folder: Path, scratch: Path, *, costs: bool = False, only: Sequence[str] = ()) -> bool:
     """Run everything in an environment at `folder`; return whether all of it passed."""
     began = time.monotonic()
     checkout = scratch / "checkout"
@@ -206,16 +240,11 @@ def run(folder: Path, scratch: Path) -> bool:
         print(f"not to be had for this Python, so another version: {pin}", flush=True)
     env = colab(scratch, checkout)
     setup(python, env, checkout)
-    (scratch / "held.txt").write_text("\n".join(f"{n}=={v}" for n, v in frozen(python).items()))
-    tools = [f"{name}=={pins(ROOT / 'requirements.txt')[name]}" for name in TOOLS]
-    held = ["--constraint", str(scratch / "held.txt")]
-    call([python, "-m", "pip", "install", "-qq", *held, *tools])
-    notebooks = ["--disable-warnings", "--nbval-lax", "--nbval-current-env"]
-    notebooks += [f"--nbval-cell-timeout={CELL_SECONDS}"]
-    passed = True
-    for arguments in (["tests", "--ignore=tests/book"], [*notebooks, "book"]):
-        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-        passed &= subprocess.run(command, env=env, cwd=checkout).returncode == 0
+    passed = costs or bool(only) or package_tests(python, env, checkout, scratch)
+    same, took = chapters(python, env, checkout, only)
+    if costs:
+        write_costs(took, checkout)
+    passed &= same
     print(f"{'passed' if passed else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
     return passed
 
@@ -229,18 +258,18 @@ def main(arguments: list[str] | None = None) -> int:
     writer.add_argument("--date", type=date.fromisoformat, default=date.today())
     runner = commands.add_parser("run", help="test the last commit under Colab's versions")
     runner.add_argument("--venv", type=Path, help="keep the environment here, and use it again")
-    commands.add_parser("cell").add_argument("source")
+    runner.add_argument("--costs", action="store_true", help="no tests; write costs.json")
+    runner.add_argument("--only", nargs="+", default=[], metavar="CHAPTER", help="no tests")
     options = parser.parse_args(arguments)
     try:
         if options.command == "constraints":
             listed = sys.stdin.read() if options.list == "-" else Path(options.list).read_text()
             LIST.write_text(constraints(listed, options.date), encoding="utf-8")
-        elif options.command == "cell":
-            execute(options.source)
         else:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
                 venv = options.venv or Path(scratch, "venv")
-                return 0 if run(venv.absolute(), Path(scratch).resolve()) else 1
+                place, how = Path(scratch).resolve(), {"costs": options.costs, "only": options.only}
+                return 0 if run(venv.absolute(), place, **how) else 1
     except ColabError as error:
         print(error, file=sys.stderr)
         return 1

@@ -231,7 +231,9 @@ def colab() -> ModuleType:
     spec = importlib.util.spec_from_file_location("colab", ROOT / "constraints" / "colab.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "constraints")  # as when it is run
+        spec.loader.exec_module(module)
     return module
 
 

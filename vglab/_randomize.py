@@ -90,7 +90,7 @@ def randomization_test(
         _draw(parameters, generator)
         found.append(explained(explainer, twin, x, original.target))
         similar.append(rank_correlation(original.values, found[-1].values, absolute=absolute))
-    rows = torch.stack(similar)
+    rows = torch.stack(similar).to(query.home)
     return RandomizationTest(tuple(steps), rows.nanmean(1), rows, original, tuple(found))
 
 

@@ -152,7 +152,7 @@ def sensitivity(
         other = explained(explainer, model, x + moved.to(x), first.target)
         change = (other.values - first.values).flatten(1).norm(dim=1)
         worst = torch.maximum(worst, change)
-    return torch.where(worst > 0, worst / norm, worst)
+    return torch.where(worst > 0, worst / norm, worst).to(query.home)
 
 
 def completeness_gap(attribution: Attribution) -> Tensor:

@@ -13,6 +13,7 @@ from formulas import setup as set_formulas
 from lean import setup as make_lean
 from measured import ClaimFormulas, Measured
 from paths import setup as name_paths
+from running import Costs, OtherData
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
@@ -69,6 +70,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", write_decks)
     app.add_directive("measured", Measured)
     app.add_directive("chapters", Chapters)
+    app.add_directive("costs", Costs)
+    app.add_directive("other-data", OtherData)
     app.add_role("slides", slides_role)
     app.add_post_transform(ClaimFormulas)
     app.add_post_transform(KeepPunctuation)
