@@ -1,7 +1,7 @@
 // The gradient flow explorer: the size of activations and gradients, layer by layer, of a network that
 // the reader builds. The numbers are flow-model.js's.
 import { d3 } from "./d3.js";
-import { axes, legend, lines, make, plotArea, SERIES } from "./kit.js";
+import { axes, legend, make, plotArea, SERIES } from "./kit.js";
 import { ACTIVATIONS, LIMITS, chi, criticalSigmaW, makeNetwork, predict } from "./flow-model.js";
 import { t } from "./strings.js";
 
@@ -140,22 +140,22 @@ const powers = (y, count) => {
   return d3.range(Math.ceil(low / every), high / every + 0.1).map((k) => 10 ** (k * every));
 };
 
-const child = (parent, kind, name) =>
-  parent.selectAll(`:scope > ${kind}.${name}`).data([0]).join(kind).attr("class", name);
+/** The one child of this kind and name, made where there is none. */
+const child = (parent, kind, name) => {
+  const found = parent.select(`:scope > ${kind}.${name}`);
+  return found.empty() ? parent.append(kind).attr("class", name) : found;
+};
 
-/** One chart over the layers: the regions around 1, measured dots, the predicted line. */
-const chart = (area, { name, x, range, measured, predicted, heading, notes, last }) => {
-  const group = child(area, "g", name);
-  const y = logarithmic([...measured, ...predicted], range);
+/** The parts of a chart that stay while the dots move: regions around 1, axes, words. */
+const ground = (group, { x, y, heading, notes, last }) => {
   const [left, right] = x.range();
-  const [bottom, top] = range;
-  const regions = [
-    ["vanishing", y(1), bottom],
-    ["exploding", top, y(1)],
-  ];
+  const [bottom, top] = y.range();
   group
     .selectAll("rect.region")
-    .data(regions)
+    .data([
+      ["vanishing", y(1), bottom],
+      ["exploding", top, y(1)],
+    ])
     .join("rect")
     .attr("class", ([kind]) => `region ${kind}`)
     .attr("x", left)
@@ -172,25 +172,12 @@ const chart = (area, { name, x, range, measured, predicted, heading, notes, last
     xformat: (layer) => (last && Number.isInteger(layer) ? layer : ""),
     yformat: (value) => power(Math.round(Math.log10(value))),
   });
-  child(group, "line", "one").attr("x1", left).attr("x2", right).attr("y1", y(1)).attr("y2", y(1));
-  const points = (values) => [...values].map((value, l) => [l + 1, value]);
-  lines(child(group, "g", "predicted"), [{ name, values: points(predicted), style: 3 }], {
-    x,
-    y,
-    marks: false,
-  });
-  group
-    .selectAll("circle.dot")
-    .data(points(measured).filter(([, value]) => value > 0))
-    .join("circle")
-    .attr("class", "dot")
-    .attr("r", 2.6)
-    .attr("cx", ([layer]) => x(layer))
-    .attr("cy", ([, value]) => y(value));
+  child(group, "path", "one").attr("d", `M${left},${y(1)}H${right}`);
+  const middle = (left + right) / 2;
   const texts = [
     { words: heading, at: top - 9, kind: "heading", anchor: "start", place: left - MARGIN.left },
-    { words: notes[0], at: top + 14, kind: "note", anchor: "middle", place: (left + right) / 2 },
-    { words: notes[1], at: bottom - 7, kind: "note", anchor: "middle", place: (left + right) / 2 },
+    { words: notes[0], at: top + 14, kind: "note", anchor: "middle", place: middle },
+    { words: notes[1], at: bottom - 7, kind: "note", anchor: "middle", place: middle },
   ].filter(({ words }) => words !== notes[0] || y(1) - top > 24);
   group
     .selectAll("text.told")
@@ -203,7 +190,19 @@ const chart = (area, { name, x, range, measured, predicted, heading, notes, last
     .text(({ words }) => words);
 };
 
-const kind = (share) => (share > 2 ? "exploding" : share < 0.5 ? "vanishing" : "level");
+/** One chart over the layers: measured dots and the predicted line on their ground. */
+const chart = (area, { name, x, range, measured, predicted, ...words }) => {
+  const group = child(area, "g", name);
+  const y = logarithmic([...measured, ...predicted], range);
+  const key = JSON.stringify([x.domain(), x.range(), y.domain(), words]);
+  if (group.property("ground") !== key) ground(child(group, "g", "ground"), { x, y, ...words });
+  group.property("ground", key);
+  const places = (values) =>
+    [...values].flatMap((value, l) => (value > 0 ? [`${x(l + 1).toFixed(1)},${y(value).toFixed(1)}`] : []));
+  const line = places(predicted);
+  child(group, "path", "predicted").attr("d", line.length ? `M${line.join("L")}` : null);
+  child(group, "path", "dots").attr("d", places(measured).map((place) => `M${place}h0`).join(""));
+};
 
 /** The network as a row of cells, each filled as far as its gradient reaches: half at 1. */
 const strip = (area, { x, top, height, shares }) => {
@@ -211,25 +210,16 @@ const strip = (area, { x, top, height, shares }) => {
   const [left, right] = x.range();
   const wide = x(2) - x(1);
   const filled = (share) => Math.min(1, Math.max(0, 0.5 + Math.log10(share) / 12)) || 0;
-  const cells = group
-    .selectAll("g.cell")
-    .data(shares)
-    .join((entered) => {
-      const cell = entered.append("g");
-      cell.append("rect").attr("class", "frame");
-      cell.append("rect").attr("class", "share");
-      return cell;
-    })
-    .attr("class", (share) => `cell ${kind(share)}`)
-    .style("--late", (_, l) => 1 - l / shares.length)
-    .attr("transform", (_, l) => `translate(${x(l + 0.5)},${top})`);
-  cells.select(".frame").attr("width", wide).attr("height", height);
-  cells
-    .select(".share")
-    .attr("width", Math.max(1, wide - 1))
-    .attr("x", Math.min(0.5, wide / 4))
-    .attr("y", (share) => height * (1 - filled(share)))
-    .attr("height", (share) => height * filled(share));
+  const cells = { vanishing: "", level: "", exploding: "" };
+  shares.forEach((share, l) => {
+    const kind = share > 2 ? "exploding" : share < 0.5 ? "vanishing" : "level";
+    const high = height * filled(share);
+    cells[kind] += `M${x(l + 0.5)},${top + height}h${wide}v${-high}h${-wide}z`;
+  });
+  const fills = child(group, "g", "fills");
+  for (const [kind, outline] of Object.entries(cells)) child(fills, "path", kind).attr("d", outline);
+  const walls = shares.map((_, l) => `M${x(l + 0.5)},${top}v${height}`).join("");
+  child(group, "path", "walls").attr("d", `${walls}M${left},${top}H${right}v${height}H${left}`);
   group
     .selectAll("text.end")
     .data([
@@ -242,7 +232,7 @@ const strip = (area, { x, top, height, shares }) => {
     .attr("x", ([, at]) => at)
     .attr("y", top + height / 2 + 4)
     .text(([words]) => words);
-  return group;
+  return fills;
 };
 
 /** The same numbers as a table, filled while it is open. */
@@ -321,7 +311,7 @@ export const build = (panel) => {
       heading: t("Forward: size of activations →"),
       notes: [t("signal grows"), t("signal fades")],
     });
-    const cells = strip(area, { x, top: 122, height: 34, shares });
+    const fills = strip(area, { x, top: 122, height: 34, shares });
     chart(area, {
       name: "backward",
       x,
@@ -333,8 +323,8 @@ export const build = (panel) => {
       last: true,
     });
     if (wave) {
-      cells.classed("wave", false).node().getBoundingClientRect();
-      cells.classed("wave", true);
+      fills.classed("wave", false).node().getBoundingClientRect(); // so that it begins anew
+      fills.classed("wave", true);
       wave = false;
     }
     table.fill(found, predicted);
