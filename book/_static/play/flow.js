@@ -3,7 +3,9 @@
 import { d3 } from "./d3.js";
 import { axes, legend, make, plotArea, SERIES } from "./kit.js";
 import { ACTIVATIONS, LIMITS, chi, criticalSigmaW, makeNetwork, predict } from "./flow-model.js";
+import { fixed, number, power } from "./numbers.js";
 import { t } from "./strings.js";
+import { numbersTable } from "./table.js";
 
 const BLANK = { depth: 30, sigmaB: 0, norm: "none", residual: false };
 const OLD = { ...BLANK, activation: "sigmoid", sigmaW: 1 };
@@ -13,23 +15,12 @@ const PRESETS = {
   "Too large": { ...BLANK, activation: "tanh", sigmaW: 3 },
   "Skip paths + norm": { ...OLD, norm: "layer", residual: true },
 };
-const SUPERSCRIPT = { "-": "⁻", ...Object.fromEntries([..."⁰¹²³⁴⁵⁶⁷⁸⁹"].entries()) };
 const DECADES = [2, 4, 6, 9, 12, 16, 20, 26, 34, 44, 60, 80, 110, 150, 220, 300]; // how far a chart reaches from 1, in powers of ten
 const MARGIN = { left: 46, right: 34, top: 26, bottom: 46 };
 const STEP = 0.02; // of σ_w; the critical value replaces the step next to it
 
-const power = (exponent) =>
-  exponent === 0 ? "1" : `10${[...String(exponent)].map((sign) => SUPERSCRIPT[sign]).join("")}`;
-
-/** A positive number for people: 0.042, 1.3, 3 000, 10¹⁸. */
-const amount = (value) => {
-  if (value === 0) return "0";
-  const exponent = Math.floor(Math.log10(value));
-  if (exponent < -3 || exponent > 5) return power(Math.round(Math.log10(value)));
-  const rounded = Number(value.toPrecision(2));
-  const text = rounded.toFixed(Math.max(0, 1 - exponent));
-  return text.replace(/\B(?=(\d{3})+$)/, "\u202f");
-};
+/** How much, for people: 0.042, 3.4, 4900, 10¹⁸. */
+const amount = (value) => (value < 1e-3 || value >= 1e5 ? power(value) : number(value, 2));
 
 /** What the picture shows, in words. */
 const finding = ({ share, depth, plain, factor, of }) => {
@@ -38,12 +29,12 @@ const finding = ({ share, depth, plain, factor, of }) => {
     if (!(share > 0)) return t("Nothing reaches the first layer: somewhere on the way, every unit is off.");
     if (share < 0.5) return t("The first layer gets 1 part in {n} of the last layer’s gradient.", { n: amount(1 / share) });
     if (share > 2) return t("The first layer gets {n} times the last layer’s gradient.", { n: amount(share) });
-    return t("Gradients pass almost whole: the first layer gets {n} times the last one’s.", { n: amount(share) });
+    return t("Gradients pass almost whole: the first layer gets {n} times the last one’s.", { n: fixed(share) });
   };
   const theory = () => {
     if (!plain) return t("The theory is one of plain layers, without skip paths and normalisation.");
     if (of === "weights") return t("The theory drawn is one of ∂J/∂h.");
-    const n = factor.toFixed(2);
+    const n = fixed(factor);
     if (n === "1.00") return t("Theory says each layer passes it on whole: √χ = 1.00.");
     if (factor < 1) return t("Theory says each layer keeps √χ = {n} of it.", { n });
     return t("Theory says each layer multiplies it by √χ = {n}.", { n });
@@ -73,7 +64,7 @@ const makeControls = (panel, changed, pressed) => {
   const state = { critical: Infinity };
   const exact = (value) => (Math.abs(value - state.critical) <= STEP / 2 ? state.critical : value);
   const weights = (value) => {
-    const n = value.toFixed(2);
+    const n = fixed(exact(value));
     return exact(value) === state.critical ? t("{n}, critical", { n }) : n;
   };
   const parts = {
@@ -92,7 +83,7 @@ const makeControls = (panel, changed, pressed) => {
     sigmaW: range(first, "sigmaW", sigma(t("Weights"), "w"), STEP, 1, weights),
     depth: range(first, "depth", t("Hidden layers"), 1, 30),
     residual: first.toggle({ label: t("Skip paths") }),
-    sigmaB: range(second, "sigmaB", sigma(t("Biases"), "b"), 0.05, 0, (value) => value.toFixed(2)),
+    sigmaB: range(second, "sigmaB", sigma(t("Biases"), "b"), 0.05, 0, (value) => fixed(value)),
     width: range(second, "width", t("Units in a layer"), 8, 32),
     of: second.choice({
       label: t("Gradient with respect to"),
@@ -112,9 +103,7 @@ const makeControls = (panel, changed, pressed) => {
       if (known !== `${activation} ${sigmaB}`) {
         known = `${activation} ${sigmaB}`;
         state.critical = criticalSigmaW(activation, sigmaB);
-        const n = state.critical.toFixed(2);
-        const beyond = state.critical > LIMITS.sigmaW[1];
-        parts.sigmaW.mark(state.critical, t(beyond ? "critical: {n}, off the scale" : "critical: {n}", { n }));
+        parts.sigmaW.mark(state.critical, t("critical: {n}", { n: fixed(state.critical) }));
         parts.sigmaW.tell();
       }
       return { ...settings, sigmaW: exact(settings.sigmaW) };
@@ -170,7 +159,7 @@ const ground = (group, { x, y, heading, notes, last }) => {
     xticks: Math.min(6, x.domain()[1] - 0.5),
     yticks: powers(y, (bottom - top) / 26),
     xformat: (layer) => (last && Number.isInteger(layer) ? layer : ""),
-    yformat: (value) => power(Math.round(Math.log10(value))),
+    yformat: (value) => (value === 1 ? "1" : power(value)),
   });
   child(group, "path", "one").attr("d", `M${left},${y(1)}H${right}`);
   const middle = (left + right) / 2;
@@ -235,40 +224,18 @@ const strip = (area, { x, top, height, shares }) => {
   return fills;
 };
 
-/** The same numbers as a table, filled while it is open. */
-const numbers = (panel) => {
-  const body = make("tbody");
-  const heads = [t("layer"), t("size of h"), t("saturated"), "‖∂J/∂h‖", "‖∂J/∂W‖", t("theory")];
-  const row = make("tr", {}, ...heads.map((words) => make("th", { scope: "col" }, words)));
-  const table = make("table", {}, make("thead", {}, row), body);
-  const box = make("div", { className: "vglab-numbers", tabIndex: 0, role: "region" }, table);
-  box.setAttribute("aria-label", t("The numbers, layer by layer"));
-  const folded = make("details", {}, make("summary", {}, t("The numbers, layer by layer")), box);
-  panel.element.append(folded);
-  const digits = (value) => (Number.isFinite(value) ? value.toPrecision(3) : "–");
-  return {
-    folded,
-    fill(found, predicted) {
-      if (!folded.open) return;
-      const depth = found.size.length - 1;
-      const rows = Array.from({ length: depth + 1 }, (_, l) => [
-        l < depth ? l + 1 : t("output"),
-        digits(found.size[l]),
-        l < depth ? `${Math.round(100 * found.saturated[l])} %` : "–",
-        digits(found.gradient[l]),
-        digits(found.weightGradient[l]),
-        digits(predicted.gradient[l] * found.gradient[depth - 1]),
-      ]);
-      d3.select(body)
-        .selectAll("tr")
-        .data(rows)
-        .join("tr")
-        .selectAll("td")
-        .data((cells) => cells)
-        .join("td")
-        .text((cell) => cell);
-    },
-  };
+/** The numbers as rows of words: the hidden layers, then the output. */
+const rows = ({ found, predicted }) => {
+  const { length } = found.size;
+  const last = found.gradient[length - 2];
+  return Array.from({ length }, (_, l) => [
+    l < length - 1 ? String(l + 1) : t("output"),
+    number(found.size[l]),
+    l < length - 1 ? `${Math.round(100 * found.saturated[l])} %` : "–",
+    number(found.gradient[l]),
+    l < predicted.gradient.length ? number(predicted.gradient[l] * last) : "–",
+    number(found.weightGradient[l]),
+  ]);
 };
 
 /** Builds the figure in its panel. */
@@ -282,8 +249,12 @@ export const build = (panel) => {
     wave = true;
     panel.redraw();
   });
-  const table = numbers(panel);
-  table.folded.addEventListener("toggle", panel.redraw);
+  let shown;
+  const tell = numbersTable(panel, () => ({
+    caption: t("Size of activations and norms of gradients, layer by layer"),
+    head: [t("layer"), t("size of h"), t("saturated"), "‖∂J/∂h‖", t("theory"), "‖∂J/∂W‖"],
+    rows: rows(shown),
+  }));
   panel.title(t("How much gradient does each layer get?"));
   legend(panel, [
     { name: t("measured"), look: { color: "var(--figure-ink)", symbol: d3.symbolCircle, dash: "none" } },
@@ -327,7 +298,8 @@ export const build = (panel) => {
       fills.classed("wave", true);
       wave = false;
     }
-    table.fill(found, predicted);
+    shown = { found, predicted };
+    tell();
     const factor = plain ? Math.sqrt(chi(activation, sigmaW, sigmaB)) : NaN;
     panel.say(finding({ share: shares[0], depth, plain, factor, of }));
   };
