@@ -30,7 +30,7 @@ def figures():
 
 
 FIGURES = figures()
-each_figure = pytest.mark.parametrize(("name", "figure"), FIGURES, ids=[f for _, f in FIGURES])
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 STILL = "[data-play={0}] > :not(.vglab-panel), .tag_play-{0} .vglab-figure"
 
 # Each control with the name that a screen reader says.
@@ -54,8 +54,8 @@ OUTSIDE = """panel => {
     .map((element) => element.outerHTML.slice(0, 120));
 }"""
 
-# Contrast of text against the panel, by WCAG 2.2's formula; the least of all words in it.
-CONTRAST = """panel => {
+# Words whose contrast against what lies behind them is below 4.5 (WCAG 2.2, 1.4.3).
+FAINT = """panel => {
   const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
   const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
   const light = (color) => {
@@ -69,143 +69,128 @@ CONTRAST = """panel => {
     }
     return "rgb(255, 255, 255)";
   };
-  return Math.min(...[...panel.querySelectorAll("p, label, output, legend, text")]
+  return [...panel.querySelectorAll("p, label, output, legend, text")]
     .filter((element) => element.checkVisibility() && element.textContent.trim())
-    .map((element) => {
+    .filter((element) => {
       const style = getComputedStyle(element);
       const ink = light(element.matches("text") ? style.fill : style.color);
       const [dark, bright] = [ink, light(ground(element))].sort((a, b) => a - b);
-      return (bright + 0.05) / (dark + 0.05);
-    }));
+      return bright + 0.05 < 4.5 * (dark + 0.05);
+    })
+    .map((element) => element.outerHTML.slice(0, 160));
 }"""
 
 
 class Opened:
     """A page in a tab, gone down to one of its figures."""
 
-    def __init__(self, tab, figure):
-        self.tab = tab
-        self.bad = []
+    def __init__(self, opener, address, name, figure):
+        self.tab = opener.new_page(
+            viewport={"width": 1280, "height": 844}, reduced_motion="reduce", color_scheme="light"
+        )
+        self.bad = troubles(self.tab, address)
+        self.tab.goto(f"{address}{name}.html", wait_until="load")
         self.figure = figure
-        self.still = tab.locator(STILL.format(figure)).first
-        self.panel = tab.locator(f".vglab-play-{figure}")
+        self.still = self.tab.locator(STILL.format(figure)).first
+        self.still.scroll_into_view_if_needed()
+        self.panel = self.tab.locator(f".vglab-play-{figure}")
+        self.panel.and_(self.tab.locator(".ready")).wait_for(timeout=60_000)
+        self.when("panel.querySelector('.vglab-finding').innerText")
+
+    def when(self, condition):
+        """Wait until a condition on the panel holds."""
+        script = f"name => {{ const panel = document.querySelector(name); return {condition}; }}"
+        self.tab.wait_for_function(script, arg=f".vglab-play-{self.figure}")
+
+    def drawn(self):
+        """Wait until the picture shows what the controls say."""
+        self.tab.evaluate(DRAWN)
 
     def finding(self):
         return self.panel.locator(".vglab-finding").inner_text()
 
 
-@pytest.fixture
-def opened(browser, served):  # noqa: F811
-    contexts = []
-
-    def go(name, figure, *, width=1280, ready=True, **options):
-        options = {"reduced_motion": "reduce", **options}
-        context = browser.new_context(viewport={"width": width, "height": 844}, **options)
-        contexts.append(context)
-        tab = context.new_page()
-        seen = Opened(tab, figure)
-        seen.bad = troubles(tab, served)
-        tab.goto(f"{served}{name}.html", wait_until="load")
-        seen.still.scroll_into_view_if_needed()
-        if ready:
-            seen.panel.and_(tab.locator(".ready")).wait_for(timeout=20_000)
-            tab.wait_for_function(
-                "name => document.querySelector(`.vglab-play-${name} .vglab-finding`).innerText",
-                arg=figure,
-            )
-        return seen
-
-    yield go
-    for context in contexts:
-        context.close()
+@pytest.fixture(scope="module", params=FIGURES, ids=[figure for _, figure in FIGURES])
+def seen(request, browser, served):  # noqa: F811
+    opened = Opened(browser, served, *request.param)
+    yield opened
+    opened.tab.close()
 
 
-def test_there_are_figures_to_play_with():
-    assert len(FIGURES) >= 1
-
-
-@each_figure
-def test_it_takes_the_stills_place_on_the_screen_and_leaves_it_in_print(opened, name, figure):
-    seen = opened(name, figure)
+def test_it_takes_the_stills_place_on_the_screen_and_leaves_it_in_print(seen):
     assert seen.panel.is_visible()
     assert not seen.still.is_visible()
     seen.tab.emulate_media(media="print")
     assert seen.still.is_visible()
     assert not seen.panel.is_visible()
+    seen.tab.emulate_media(media="screen")
     assert seen.bad == []
 
 
-@each_figure
-def test_without_javascript_the_still_is_shown(opened, name, figure):
-    seen = opened(name, figure, ready=False, java_script_enabled=False)
-    assert seen.still.is_visible()
-    assert seen.panel.count() == 0
-
-
-@each_figure
-def test_a_figure_that_fails_leaves_the_still(browser, served, name, figure):  # noqa: F811
-    tab = browser.new_page()
-    tab.route(f"**/play/{figure}.js*", lambda route: route.fulfill(body="export const x = 1;"))
-    failed = []
-    tab.on("pageerror", lambda error: failed.append(str(error)))
-    tab.goto(f"{served}{name}.html", wait_until="load")
-    still = tab.locator(STILL.format(figure)).first
-    still.scroll_into_view_if_needed()
-    tab.wait_for_timeout(500)
-    assert still.is_visible() and tab.locator(f".vglab-play-{figure}").count() == 0
-    tab.close()
-
-
-@each_figure
-def test_every_control_has_a_name(opened, name, figure):
-    controls = opened(name, figure).panel.evaluate(NAMES)
+def test_every_control_has_a_name(seen):
+    controls = seen.panel.evaluate(NAMES)
     assert controls
     assert [html for html, words in controls if not words] == []
 
 
-@each_figure
-def test_the_keyboard_reaches_and_moves_it(opened, name, figure):
-    seen = opened(name, figure)
-    assert seen.tab.evaluate("document.getAnimations().length") == 0  # motion was declined
-    heard = seen.panel.locator("[role=status]").first
-    first = seen.panel.locator("input:not(:disabled), select, button:not(:disabled)").first
-    first.focus()
-    before, changed = seen.finding(), False
-    for _ in range(30):
-        inside = seen.panel.evaluate("panel => panel.contains(document.activeElement)")
-        if changed or not inside:
-            break
-        for key in ("ArrowRight", "ArrowDown", "Space"):
-            seen.tab.keyboard.press(key)
-        seen.tab.keyboard.press("Escape")  # of a menu that Space opened
-        seen.tab.wait_for_timeout(60)
-        changed = seen.finding() != before
-        seen.tab.keyboard.press("Tab")
-    assert changed, "no key changes what the figure finds"
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_its_words_can_be_read_in_both_themes(seen, theme):
+    seen.tab.emulate_media(color_scheme=theme)
     seen.tab.wait_for_function(
-        "name => document.querySelector(`.vglab-play-${name} [role=status]`).textContent",
-        arg=figure,
+        "theme => document.documentElement.dataset.theme === theme", arg=theme
     )
-    assert heard.inner_text() == seen.finding()
+    seen.drawn()
+    assert seen.panel.evaluate(FAINT) == []
     assert seen.bad == []
 
 
-@pytest.mark.parametrize("width", [320, 390])
-@each_figure
-def test_it_fits_a_phone(opened, name, figure, width):
-    seen = opened(name, figure, width=width)
+def test_the_keyboard_reaches_and_moves_it(seen):
+    assert seen.panel.evaluate("panel => panel.getAnimations({ subtree: true }).length") == 0
+    seen.panel.locator("input:not(:disabled), select, button:not(:disabled)").first.focus()
+    before, changed = seen.finding(), False
+    while not changed and seen.panel.evaluate("panel => panel.contains(document.activeElement)"):
+        for key in ("ArrowRight", "ArrowDown", "Space", "Escape"):  # Space may open a menu
+            seen.tab.keyboard.press(key)
+            seen.drawn()
+            changed = changed or seen.finding() != before
+        seen.tab.keyboard.press("Tab")
+    assert changed, "no key changes what the figure finds"
+    seen.when("panel.querySelector('[role=status]').textContent.trim()")
+    assert seen.bad == []
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_it_fits_a_phone(seen, width):
+    seen.tab.set_viewport_size({"width": width, "height": 844})
+    seen.drawn()
+    seen.drawn()
     assert seen.panel.evaluate(OUTSIDE) == []
     assert seen.tab.evaluate("document.documentElement.scrollWidth") <= width
     assert seen.bad == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@each_figure
-def test_its_words_can_be_read_in_both_themes(opened, name, figure, theme):
-    seen = opened(name, figure, color_scheme=theme)
-    assert seen.tab.locator("html").get_attribute("data-theme") == theme
-    assert seen.panel.evaluate(CONTRAST) >= 4.5
-    assert seen.bad == []
+@pytest.mark.parametrize(("name", "figure"), FIGURES, ids=[figure for _, figure in FIGURES])
+def test_without_javascript_the_still_is_shown(browser, served, name, figure):  # noqa: F811
+    tab = browser.new_page(java_script_enabled=False)
+    tab.goto(f"{served}{name}.html", wait_until="load")
+    assert tab.locator(STILL.format(figure)).first.is_visible()
+    assert tab.locator(".vglab-panel").count() == 0
+    tab.close()
+
+
+def test_a_figure_that_fails_leaves_the_still(browser, served):  # noqa: F811
+    name, figure = FIGURES[0]
+    tab = browser.new_page()
+    broken = "export const build = () => { throw Error('broken'); };"
+    headers = {"content-type": "text/javascript"}
+    tab.route(f"**/play/{figure}.js*", lambda route: route.fulfill(body=broken, headers=headers))
+    tab.goto(f"{served}{name}.html", wait_until="load")
+    with tab.expect_event("pageerror", timeout=60_000) as failed:
+        tab.locator(STILL.format(figure)).first.scroll_into_view_if_needed()
+    assert "broken" in str(failed.value)
+    assert tab.locator(STILL.format(figure)).first.is_visible()
+    assert tab.locator(".vglab-panel").count() == 0
+    tab.close()
 
 
 def test_what_others_wrote_is_what_they_published():
