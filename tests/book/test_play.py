@@ -31,6 +31,7 @@ def figures():
 
 FIGURES = figures()
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+PLACE = "[data-play={0}], .tag_play-{0} .cell_output"
 STILL = "[data-play={0}] > :not(.vglab-panel), .tag_play-{0} .vglab-figure"
 
 # Each control with the name that a screen reader says.
@@ -92,7 +93,7 @@ class Opened:
         self.tab.goto(f"{address}{name}.html", wait_until="load")
         self.figure = figure
         self.still = self.tab.locator(STILL.format(figure)).first
-        self.still.scroll_into_view_if_needed()
+        self.tab.locator(PLACE.format(figure)).first.scroll_into_view_if_needed()
         self.panel = self.tab.locator(f".vglab-play-{figure}")
         self.panel.and_(self.tab.locator(".ready")).wait_for(timeout=60_000)
         self.when("panel.querySelector('.vglab-finding').innerText")
@@ -186,7 +187,7 @@ def test_a_figure_that_fails_leaves_the_still(browser, served):  # noqa: F811
     tab.route(f"**/play/{figure}.js*", lambda route: route.fulfill(body=broken, headers=headers))
     tab.goto(f"{served}{name}.html", wait_until="load")
     with tab.expect_event("pageerror", timeout=60_000) as failed:
-        tab.locator(STILL.format(figure)).first.scroll_into_view_if_needed()
+        tab.locator(PLACE.format(figure)).first.scroll_into_view_if_needed()
     assert "broken" in str(failed.value)
     assert tab.locator(STILL.format(figure)).first.is_visible()
     assert tab.locator(".vglab-panel").count() == 0

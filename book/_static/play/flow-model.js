@@ -7,7 +7,7 @@ export * from "./flow-theory.js";
 /** What the explorer's controls allow. */
 export const LIMITS = {
   depth: [1, 50],
-  width: [8, 64],
+  width: [8, 48], // with 50 layers, what fits in a frame of 16 ms
   sigmaW: [0.1, 4],
   sigmaB: [0, 1],
 };

@@ -217,6 +217,23 @@ const ticked = (axis, ticks, format) => {
   return filtered ? axis.ticks(ticks, format) : axis.ticks(ticks).tickFormat(format);
 };
 
+/** For d3's `each`: breaks a text in two lines where it is longer than the place that it has. */
+const inTwoLines = (places) =>
+  function (_, i) {
+    const words = this.textContent.split(" ");
+    if (words.length < 2 || this.getComputedTextLength() <= places[i]) return;
+    const lengths = words.map((_, k) => words.slice(0, k + 1).join(" ").length);
+    const half = Math.max(1, lengths.filter((length) => length <= 0.55 * lengths.at(-1)).length);
+    d3.select(this)
+      .text(null)
+      .selectAll("tspan")
+      .data([words.slice(0, half).join(" "), words.slice(half).join(" ")])
+      .join("tspan")
+      .attr("x", 0)
+      .attr("dy", (_, line) => (line ? "1.15em" : "-0.35em"))
+      .text((line) => line);
+  };
+
 /** Draws both axes with grid lines and names, in the style of the book's figures. */
 export const axes = (area, { x, y, xlabel, ylabel, xticks = 6, yticks = 6, xformat, yformat }) => {
   const [left, right] = x.range();
@@ -240,7 +257,8 @@ export const axes = (area, { x, y, xlabel, ylabel, xticks = 6, yticks = 6, xform
     .attr("class", "name")
     .attr("transform", (d) => d.at)
     .attr("text-anchor", "middle")
-    .text((d) => d.words);
+    .text((d) => d.words)
+    .each(inTwoLines([right - left + 46, bottom - top + 46]));
 };
 
 /** Draws named series `{name, values: [[x, y], …]}` as lines with markers in the house's order. */
