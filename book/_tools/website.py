@@ -6,11 +6,13 @@ from typing import Any
 
 from checks import problems
 from decks import write_decks
+from described import setup as describe_pages
 from docutils import nodes
 from figures import InlineFigures
 from formulas import setup as set_formulas
 from lean import setup as make_lean
 from measured import ClaimFormulas, Measured
+from paths import setup as name_paths
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
@@ -59,6 +61,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts with Sphinx."""
     set_formulas(app)
     make_lean(app)
+    describe_pages(app)
+    name_paths(app)
     app.setup_extension("reading")
     app.connect("config-inited", set_theme)
     app.connect("builder-inited", refuse_unsound_book)
