@@ -62,7 +62,7 @@ def asked(figure: "Figure", text: str, top: float, fonts: list[str]) -> "Figure"
     """Write the question below the title."""
     axes = figure.axes[0]
     title = axes.texts[-1]
-    title.set_va("top")
+    title.set_verticalalignment("top")
     title.set_y(524)
     lower = title.get_window_extent().y0
     size, lines = fitted(text, (23, 20, 18), 4)

@@ -1,4 +1,4 @@
-"""What a page says of itself to machines: description, canonical address, card, learning resource."""
+"""What a page says of itself to machines: description, address, card, learning resource."""
 
 import html
 import json
@@ -61,7 +61,7 @@ def resource(app: Sphinx, title: str, text: str, url: str, image: str) -> str:
     front = urljoin(address(config), app.builder.get_target_uri(config.root_doc))
     course = {"@type": "Course", "name": config.html_title, "url": front, "provider": author}
     about = {"name": title, "description": text, "url": url, "image": image}
-    about |= {"inLanguage": config.language or "en", "isAccessibleForFree": True}
+    about["inLanguage"] = config.language or "en"
     if url == front:
         whole = {"@context": "https://schema.org", **course, **about}
     else:

@@ -6,8 +6,8 @@ from typing import Any
 
 from checks import problems
 from decks import write_decks
-from docutils import nodes
 from described import setup as describe_pages
+from docutils import nodes
 from figures import InlineFigures
 from formulas import setup as set_formulas
 from lean import setup as make_lean

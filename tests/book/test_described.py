@@ -1,4 +1,4 @@
-"""What pages say to machines: descriptions, cards, canonical addresses, redirects, the lost page."""
+"""What pages say to machines: descriptions, cards, addresses, redirects, the lost page."""
 
 import functools
 import json

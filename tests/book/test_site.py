@@ -159,7 +159,8 @@ def troubles(tab, served):
 
 LOOK = """() => {
   const formulas = [...document.querySelectorAll(".math")];
-  const seen = f => f.closest("[hidden]") || f.querySelector(".katex-html")?.getClientRects().length;
+  const seen = f => f.closest("[hidden]") ||
+    f.querySelector(".katex-html")?.getClientRects().length;
   const copy = document.querySelector("article").cloneNode(true);
   copy.querySelectorAll("pre, code, annotation").forEach(e => e.remove());
   const article = copy.textContent;
