@@ -11,7 +11,7 @@ NBVAL := $(if $(filter Linux,$(shell uname -s)),--nbval,--nbval-lax)
 
 .DEFAULT_GOAL := book
 .NOTPARALLEL:
-.PHONY: book serve test lint unit notebooks check-notebooks check-translations check-assignments run-notebooks site-test benchmark colab clean
+.PHONY: book pdf serve test lint unit notebooks check-notebooks check-translations check-assignments run-notebooks site-test benchmark colab clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vglab needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -22,6 +22,9 @@ $(READY): requirements.txt pyproject.toml
 book: $(READY)  ## build the website
 	rm -rf $(SITE)
 	$(BIN)/jupyter-book build . --all -W -n --keep-going --quiet && echo "Open $(SITE)/index.html, or run: make serve"
+
+pdf: $(READY)  ## print the website that `make book` built as one PDF, with Chromium
+	$(BIN)/python book/_tools/pdf.py
 
 serve: $(READY)  ## serve the website that `make book` built
 	$(RUN) http.server 8000 --bind 127.0.0.1 --directory $(SITE)

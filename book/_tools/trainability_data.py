@@ -27,7 +27,12 @@ SIGMA_W = np.linspace(0.5, 3.0, 25).round(3)
 DEPTHS = range(2, 51, 2)
 SIGMA_B = 0.05**0.5
 STEPS = 150
-PLAIN = {"width": [32], "activation": ["tanh"], "sigma_b": [SIGMA_B], "lr": [0.05]}
+PLAIN: dict[str, list[Any]] = {
+    "width": [32],
+    "activation": ["tanh"],
+    "sigma_b": [SIGMA_B],
+    "lr": [0.05],
+}
 SEED, BATCH_SIZE = 0, 64
 
 QUANTUM = 0.00099
@@ -45,7 +50,7 @@ BASE, FIRST = 56, ord("$")
 
 def trained(sigma_w: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Loss of every step ``[depths, sigma_w, steps]`` and test accuracy ``[depths, sigma_w]``."""
-    grid = PLAIN | {"depth": DEPTHS, "sigma_w": sigma_w}
+    grid = PLAIN | {"depth": [*DEPTHS], "sigma_w": sigma_w.tolist()}
     frame = sweep.sweep(
         grid, data.load("digits", flatten=True), steps=STEPS, seeds=[SEED],
         batch_size=BATCH_SIZE, losses=True, n_jobs=2, progress=True,
@@ -58,7 +63,8 @@ def trained(sigma_w: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 def firm_steps(losses: NDArray[Any], nudged: NDArray[Any]) -> NDArray[Any]:
     """Steps ``[depths, sigma_w]`` through which two records agree to three digits."""
     differ = np.abs(nudged / losses - 1) > THREE_DIGITS
-    return np.where(differ.any(-1), differ.argmax(-1), losses.shape[-1])
+    steps: NDArray[Any] = np.where(differ.any(-1), differ.argmax(-1), losses.shape[-1])
+    return steps
 
 
 def pack(losses: NDArray[Any]) -> str:
