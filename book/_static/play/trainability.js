@@ -76,14 +76,14 @@ const readout = () => {
 
 /** Names the lines and the colours, in words. */
 const key = (panel) => {
-  const item = (kind, words) => make("li", {}, make("span", { className: `key ${kind}` }), words);
+  const item = (kind, words) => make("li", {}, make("span", { className: `key key-${kind}` }), words);
   panel.stage.before(
     make(
       "ul",
       { className: "vglab-legend" },
       item("reach", t("predicted reach, 6 ξ")),
-      item("border", t("half of the test images read")),
-      make("li", {}, t("test accuracy: 0"), make("span", { className: "key scale" }), t("1")),
+      item("edge", t("half of the test images read")),
+      make("li", {}, t("test accuracy: 0"), make("span", { className: "key key-scale" }), t("1")),
     ),
   );
 };
@@ -92,7 +92,7 @@ const key = (panel) => {
 const drawMap = (map, area, x, y) => {
   axes(area, {
     x, y, yticks: 5,
-    xlabel: t("σ_w, standard deviation of the weights × √width"),
+    xlabel: x.range()[1] < 400 ? t("σ_w of the weights") : t("σ_w, standard deviation of the weights × √width"),
     ylabel: t("hidden layers"),
   });
   const across = (s) => x.range()[0] + ((x.range()[1] - x.range()[0]) * s) / map.sigmas.length;
@@ -116,7 +116,7 @@ const drawMap = (map, area, x, y) => {
     .x((_, s) => x(map.sigmas[s]))
     .y((value) => y(value))(map.reach);
   const strokes = [
-    ["halo", edges], ["border", edges], ["halo", reach], ["reach", reach],
+    ["halo", edges], ["edge", edges], ["halo", reach], ["reach", reach],
   ];
   const clip = area.selectAll("svg.clip").data([0]).join("svg").attr("class", "clip");
   clip.attr("width", x.range()[1]).attr("height", y.range()[0]);
