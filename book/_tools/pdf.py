@@ -39,7 +39,11 @@ READY = """async () => {
 }"""
 
 HEADINGS = """() => [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].map(
-  (heading) => heading.textContent.replace(/\\s+/g, " ").trim()
+  (heading) => {
+    const copy = heading.cloneNode(true);
+    copy.querySelectorAll(".katex-html, annotation").forEach((twice) => twice.remove());
+    return copy.textContent.replace(/\\s+/g, " ").trim();
+  }
 )"""
 
 NUMBER = """(pages) => {

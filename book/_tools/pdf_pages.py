@@ -115,7 +115,7 @@ def chapter(soup: BeautifulSoup, page: str, numbers: dict[str, str]) -> tuple[Ta
     for tag in article.select(NOT_FOR_PAPER):
         tag.decompose()
     heading = article.find("h1")
-    title = html.escape(heading.get_text().strip() if heading else page)
+    title = html.escape(words_of(heading) if isinstance(heading, Tag) else page)
     for tag in article.find_all(True):
         if re.fullmatch("h[1-5]", tag.name):
             tag.name = f"h{int(tag.name[1]) + 1}"
@@ -125,6 +125,14 @@ def chapter(soup: BeautifulSoup, page: str, numbers: dict[str, str]) -> tuple[Ta
         if tag.name == "a" and tag.get("href"):
             lead(tag, page, numbers)
     return article, title
+
+
+def words_of(tag: Tag) -> str:
+    """Return a heading's text, each formula in it once."""
+    copy = BeautifulSoup(str(tag), "html.parser")
+    for twice in copy.select(".katex-html, annotation"):
+        twice.decompose()
+    return " ".join(copy.get_text().split())
 
 
 def own_names(tag: Tag, prefix: str) -> None:
@@ -226,7 +234,7 @@ def context_of(box: Tag) -> str:
     if isinstance(bold, Tag) and bold.get_text().startswith("Question"):
         return bold.get_text().rstrip(".")
     heading = box.find_previous(["h3", "h4", "h5"])
-    return heading.get_text().strip() if isinstance(heading, Tag) else ""
+    return words_of(heading) if isinstance(heading, Tag) else ""
 
 
 def stub_line(words: str, place: str) -> str:
