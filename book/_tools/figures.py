@@ -20,6 +20,8 @@ COLORS = {
 }
 PIXELS_PER_POINT = 4 / 3
 REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
+PLACES = re.compile(r'\b(?:d|x|y|cx|cy|points)="[^"]+"')
+DIGITS = re.compile(r"(\d\.\d\d)\d+")
 DROPPED = re.compile(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", re.S)
 
 
@@ -52,13 +54,18 @@ def inline(svg: str, alt: str, prefix: str) -> str:
     if box is None or width is None:
         raise ValueError(f"a figure needs a width and a viewBox, got {opening[:200]}")
     pixels = round(float(width[1]) * (PIXELS_PER_POINT if width[2] else 1))
-    picture = themed(REFERENCE.sub(rf"\g<1>{prefix}", body)).strip()
+    picture = themed(short(REFERENCE.sub(rf"\g<1>{prefix}", body))).strip()
     return (
         f'<div class="vglab-figure" tabindex="0" style="--figure-width: {pixels}px">'
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'role="img" aria-label="{html.escape(alt)}" viewBox="{box[1]}">'
         f"{picture}</div>"
     )
+
+
+def short(svg: str) -> str:
+    """Write places to a hundredth of a point, which is less than anyone sees."""
+    return PLACES.sub(lambda match: DIGITS.sub(r"\1", match[0]), svg)
 
 
 def themed(svg: str) -> str:

@@ -31,9 +31,12 @@ IMAGE = re.compile(r"<img\b[^>]*>")
 ICON = re.compile(r'<(i|span) class="fa[bsr]? |<(i|span) class="fa-')
 IMPORT = re.compile(r'@import\s+"([^"]+)";')
 TOGETHER = re.compile(  # the theme's own scripts, in one file
-    r"(doctools|sphinx_highlight|clipboard\.min|copybutton|togglebutton"
+    r"(idle|doctools|sphinx_highlight|clipboard\.min|copybutton|togglebutton"
     r"|scripts/(bootstrap|sphinx-book-theme|pydata-sphinx-theme))\.js$"
 )
+# The theme lays out the whole page to find which boxes scroll, and make them reachable by keyboard.
+SLOW = "{e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1}"
+CALM = "{vglabWhenIdle(()=>%s)}" % SLOW
 AT_ONCE = "documentation_options.js"  # short, and the next scripts in the page set more of it
 SEARCH = re.compile(r"(searchtools|language_data|searchindex)\.js")
 UNUSED = ("scripts/fontawesome.js", "scripts/fontawesome.js.LICENSE.txt", "vendor/fontawesome")
@@ -48,7 +51,8 @@ THEME = """\
   root.theme = root.mode === "auto" ? dark : root.mode;
 })();
 """
-FONTS = ("Main-Regular", "Math-Italic")  # every page with a formula draws with these
+TITLES = "fonts/source-serif-4-latin-600-normal.woff2"  # every page draws with this one
+FORMULAS = tuple(f"katex/fonts/KaTeX_{name}.woff2" for name in ("Main-Regular", "Math-Italic"))
 
 
 def lighten(app: Sphinx, failed: Exception | None) -> None:
@@ -154,14 +158,13 @@ class Page:
         return IMAGE.sub(self.sized, text)
 
     def one_sheet(self, text: str) -> str:
-        """Put one link in place of the many; fonts that a formula needs are asked for early."""
+        """Put one link in place of the many; fonts that the page begins with are asked for early."""
         links = f'<link rel="stylesheet" href="{self.root}_static/{self.css}">\n'
-        if 'class="katex"' in text:
-            for font in FONTS:
-                links += (
-                    f'<link rel="preload" href="{self.root}_static/katex/fonts/KaTeX_{font}.woff2"'
-                    ' as="font" type="font/woff2" crossorigin>\n'
-                )
+        for font in (TITLES, *FORMULAS) if 'class="katex"' in text else (TITLES,):
+            links += (
+                f'<link rel="preload" href="{self.root}_static/{font}"'
+                ' as="font" type="font/woff2" crossorigin>\n'
+            )
         head, end, body = text.partition("</head>")
         first = SHEET.search(head)
         assert first is not None
@@ -175,7 +178,9 @@ class Page:
             re.sub(r"//# sourceMappingURL=\S+", "", (self.static / name).read_text("utf-8"))
             for name in together
         )
-        name = write(self.static, f";{code}\n", "js")
+        if "scripts/pydata-sphinx-theme.js" in together and code.count(SLOW) != 1:
+            raise ValueError("the theme's script is another one: look for what lays out the page")
+        name = write(self.static, f";{code.replace(SLOW, CALM)}\n", "js")
         tag = f'<script defer src="{self.root}_static/{name}"></script>\n'
         return text.replace(TOGETHER_HERE, tag, 1).replace(TOGETHER_HERE, "")
 

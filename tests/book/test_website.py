@@ -89,6 +89,13 @@ def test_a_figure_becomes_part_of_its_page():
     assert '<text style="x: 1; fill: var(--figure-ink)">' in html
 
 
+def test_places_in_a_figure_are_written_to_a_hundredth_of_a_point():
+    svg = SVG.replace('id="a"', 'id="a" d="M 1.23456 -0.98765 L 7.1 2.3456e-05"')
+    html = inline(svg.replace("<use", '<use transform="scale(0.00123)"'), "", "f1-")
+    assert 'd="M 1.23 -0.98 L 7.1 2.34e-05"' in html
+    assert "scale(0.00123)" in html  # a scale is no place
+
+
 def test_a_figure_without_a_size_is_refused():
     with pytest.raises(ValueError, match="a width and a viewBox"):
         inline("<svg><g/></svg>", "", "f1-")

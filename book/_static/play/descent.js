@@ -4,7 +4,7 @@ import { SURFACES, WINDOW, descend, excess, rateLimit } from "./descent-model.js
 import { makePicture } from "./descent-picture.js";
 import { finding } from "./descent-words.js";
 import { makeHandle } from "./handle.js";
-import { SERIES, key, make } from "./kit.js";
+import { draw, key, make, SERIES } from "./kit.js";
 import { number } from "./numbers.js";
 import { playButton } from "./player.js";
 import { t } from "./strings.js";
@@ -205,7 +205,7 @@ export const build = (panel) => {
   };
 
   showSettings();
-  panel.draw((svg, width) => {
+  draw(panel, (svg, width) => {
     const now = state();
     if (!picture) {
       picture = makePicture(svg);

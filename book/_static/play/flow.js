@@ -1,7 +1,7 @@
 // The gradient flow explorer: the size of activations and gradients, layer by layer, of a network that
 // the reader builds. The numbers are flow-model.js's.
 import { d3 } from "./d3.js";
-import { axes, legend, make, plotArea, SERIES } from "./kit.js";
+import { axes, draw, legend, make, plotArea, SERIES } from "./kit.js";
 import { ACTIVATIONS, LIMITS, chi, criticalSigmaW, makeNetwork, predict } from "./flow-model.js";
 import { fixed, number, power } from "./numbers.js";
 import { t } from "./strings.js";
@@ -303,7 +303,7 @@ export const build = (panel) => {
     const factor = plain ? Math.sqrt(chi(activation, sigmaW, sigmaB)) : NaN;
     panel.say(finding({ share: shares[0], depth, plain, factor, of }));
   };
-  panel.draw(picture, {
+  draw(panel, picture, {
     label: () =>
       t("Two charts over the layers: the size of the activations, and of the gradient, measured and predicted. The table below has the numbers."),
   });

@@ -1,5 +1,5 @@
 // A point in a plot that the pointer drags and the arrow keys move.
-import { make } from "./kit.js";
+import { make } from "./panel.js";
 
 const TOWARDS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
 

@@ -1,12 +1,14 @@
 // The front page's living picture: gradients that vanish, and return, in a network computed here.
 import { criticalSigmaW, makeNetwork, predict } from "./flow-model.js";
-import { calm, make } from "./kit.js";
+import { calm, make } from "./panel.js";
 
 const [DEPTH, WIDTH, SHOWN] = [32, 64, 16]; // layers, units of a layer, units in the picture
 const DECADES = 4; // a dot's radius falls to nothing over so many powers of ten
 const GROWN = 3; // gradients larger than this, as a multiple of the last layer's, get another colour
 const REACH = 0.6; // the weights go from 2^-REACH to 2^REACH times the critical size
 const PERIOD = 14; // seconds from small weights to large ones and back
+const SWEEPS = 2; // after which the picture rests
+const EVERY = 0.08; // seconds from one computation to the next; the wave moves in every frame
 const PASS = 2.4; // seconds in which a wave runs from the loss to the input
 const KINDS = { tanh: "tanh", relu: "ReLU", sigmoid: "sigmoid" };
 
@@ -57,7 +59,7 @@ const makePicture = (stage) => {
   return { canvas, paint };
 };
 
-/** Builds the figure in a panel of kit.js. */
+/** Builds the figure in a panel of panel.js. */
 export const build = (panel) => {
   const { t } = panel;
   panel.title(t("Thirty-two layers, and what reaches each of their units"));
@@ -68,6 +70,8 @@ export const build = (panel) => {
   );
   let sizes = [];
   let began = null; // when the sweep began; null while it rests
+  let computed = 0; // when the sizes were, in seconds of the sweep
+  let visible = true;
   let wave = null;
 
   const critical = () => criticalSigmaW(kind.value, 0);
@@ -101,21 +105,29 @@ export const build = (panel) => {
     slider.value = slider.value; // its words depend on the activation
     measure();
     paint(sizes, wave);
-    canvas.setAttribute("aria-label", t("Columns of dots, one for each layer, as large as the gradients of its units."));
   };
 
   const tick = (now) => {
     if (began === null) return;
-    if (!document.hidden && canvas.checkVisibility()) {
-      const seconds = (now - began) / 1000;
-      slider.value = -REACH * Math.cos((2 * Math.PI * seconds) / PERIOD + 0.6);
+    const seconds = (now - began) / 1000;
+    if (seconds > SWEEPS * PERIOD) {
+      stop();
+      return;
+    }
+    if (visible) {
       wave = DEPTH + 3 - ((seconds / PASS) % 1) * (DEPTH + 6);
-      show();
+      if (seconds - computed > EVERY) {
+        computed = seconds;
+        slider.value = -REACH * Math.cos((2 * Math.PI * seconds) / PERIOD + 0.6);
+        measure();
+      }
+      paint(sizes, wave);
     }
     requestAnimationFrame(tick);
   };
   const start = () => {
     began = performance.now();
+    computed = -EVERY;
     button.textContent = t("Pause");
     requestAnimationFrame(tick);
   };
@@ -125,7 +137,9 @@ export const build = (panel) => {
     show();
   };
 
-  new ResizeObserver(() => paint(sizes, wave)).observe(panel.stage);
+  canvas.setAttribute("aria-label", t("Columns of dots, one for each layer, as large as the gradients of its units."));
+  new IntersectionObserver(([entry]) => (visible = entry.isIntersecting)).observe(canvas);
+  panel.draws(() => paint(sizes, wave));
   new MutationObserver(() => paint(sizes, wave)).observe(document.documentElement, {
     attributeFilter: ["data-theme"],
   });

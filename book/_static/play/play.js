@@ -2,12 +2,12 @@
 //
 // A figure is a code cell tagged `play-NAME`, whose picture is what Colab, print and a browser
 // without JavaScript show, or an element `<div class="vglab-play" data-play="NAME">` that holds
-// such a picture. NAME.js in this folder exports `build(panel)`; see kit.js for the panel.
+// such a picture. NAME.js in this folder exports `build(panel)`; see panel.js for the panel.
 const NEAR = "600px";
 
 const start = async (still, name) => {
   const [{ makePanel }, { build }] = await Promise.all([
-    import("./kit.js"),
+    import("./panel.js"),
     import(`./${name}.js`),
   ]);
   const panel = makePanel(name);

@@ -1,5 +1,5 @@
 // A button that plays what a slider shows.
-import { calm } from "./kit.js";
+import { calm } from "./panel.js";
 import { t } from "./strings.js";
 
 /**

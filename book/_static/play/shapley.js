@@ -1,6 +1,6 @@
 // Shapley values step by step: edit a game, walk through the orders of joining, watch the means.
 import { d3 } from "./d3.js";
-import { key, make } from "./kit.js";
+import { draw, key, make } from "./kit.js";
 import { fixed, number } from "./numbers.js";
 import { playButton } from "./player.js";
 import { allOrders, gains, randomOrders, running, shapley } from "./shapley-model.js";
@@ -190,7 +190,7 @@ export const build = async (panel) => {
     const shown = order.value;
     return { v, orders, shown, means: running(v, orders), exact: shapley(v), random: random() };
   };
-  panel.draw((svg, width) => {
+  draw(panel, (svg, width) => {
     const now = state();
     draw ??= makePicture(svg);
     draw(now, width);

@@ -1,5 +1,5 @@
 // The numbers behind a picture, folded away: for who wants them, and for who cannot see the picture.
-import { make } from "./kit.js";
+import { make } from "./panel.js";
 import { t } from "./strings.js";
 
 /**

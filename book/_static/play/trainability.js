@@ -1,6 +1,6 @@
 // The trainability map: two networks chosen on it, their learning curves, and the prediction.
 import { d3 } from "./d3.js";
-import { axes, lines, make, oncePerFrame } from "./kit.js";
+import { axes, draw, lines, make, oncePerFrame } from "./kit.js";
 import { GUESSING, border, moved, nearest, open } from "./trainability-model.js";
 import { t } from "./strings.js";
 
@@ -276,7 +276,8 @@ export const build = async (panel) => {
   };
 
   let drawn;
-  const svg = panel.draw(
+  const svg = draw(
+    panel,
     (svg, width) => {
       const inner = width - MARGIN.left - MARGIN.right;
       const [high, low] = width < 480 ? [250, 180] : [320, 210];
