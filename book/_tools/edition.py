@@ -29,6 +29,7 @@ from words import CATALOGUE, FOLDER
 
 ENGLISH = "english://"
 PLACE = re.compile(r'href="english://([^"#]*)(#[^"]*)?"')
+OUTSIDE = f'" href="{ENGLISH}'  # as Sphinx marks a link with a scheme
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)\.(?:ipynb|md)(#[^)\s]*)?\)")
 CARD = re.compile(r"^:link: (\S+)\n:link-type: doc$", re.M)
 NEEDED = ("references.bib",)
@@ -156,7 +157,6 @@ def settings(root: Path, language: str, names: list[str], ways: dict[str, str]) 
     sphinx["config"] |= {
         "language": SPHINX_NAMES.get(language, language),
         "html_search_language": language,
-        "html_css_files": [*sphinx["config"].get("html_css_files", []), f"{language}.css"],
         "vglab_edition": {
             "language": language,
             "root": "../..",
@@ -195,7 +195,8 @@ def place(built: Path, target: Path) -> None:
             address = posixpath.relpath(match[1], here)
             return f'href="{address}{match[2] or ""}" hreflang="en"'
 
-        write(path, PLACE.sub(english, path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8").replace(f"external{OUTSIDE}", f"internal{OUTSIDE}")
+        write(path, PLACE.sub(english, text))
 
 
 def main(arguments: list[str] | None = None) -> int:

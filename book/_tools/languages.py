@@ -49,8 +49,7 @@ class EnglishAnchors(SphinxTransform):
 
     def apply(self, **_: Any) -> None:
         """Walk the comments."""
-        comments = [node for node in self.document.findall(nodes.raw)]
-        for comment in comments:
+        for comment in list(self.document.findall(nodes.raw)):
             match = ANCHOR.fullmatch(comment.astext())
             section = next(after(comment), None) if match else None
             if match and section is not None:
@@ -67,6 +66,10 @@ class EnglishAnchors(SphinxTransform):
         self.document.nameids = {
             name: anchor if one in old else one for name, one in self.document.nameids.items()
         }
+        slugs = getattr(self.document, "myst_slugs", {})  # what links with a fragment may name
+        for slug, (line, one, title) in list(slugs.items()):
+            if one in old:
+                slugs[slug] = slugs[anchor] = (line, anchor, title)
 
 
 def after(node: nodes.Node) -> Iterator[nodes.section]:
