@@ -25,18 +25,22 @@ from sitewords import page_title, site_words
 from spoken import rewrite_svg
 from translate import ROOT, SITE, translated, ways_of
 from twins import BookError, dump, load, write
-from words import CATALOGUE, FOLDER
+from words import CATALOGUE, FOLDER, SAID_BY_THEME
 
 ENGLISH = "english://"
 PLACE = re.compile(r'href="english://([^"#]*)(#[^"]*)?"')
 OUTSIDE = f'" href="{ENGLISH}'  # as Sphinx marks a link with a scheme
+CHROME = re.compile(  # what the theme says: in labels and on buttons
+    r'((?:title|aria-label|placeholder|alt)="|btn__text-container">)'
+    rf'({"|".join(map(re.escape, map(str, SAID_BY_THEME)))})(?=["<])'
+)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)\.(?:ipynb|md)(#[^)\s]*)?\)")
 CARD = re.compile(r"^:link: (\S+)\n:link-type: doc$", re.M)
 NEEDED = ("references.bib",)
 
 
 def translated_pages(root: Path, language: str) -> list[str]:
-    """List the pages of `_toc.yml` that have a catalogue, in its order: `book/index`, …"""
+    """List the pages of `_toc.yml` that have a catalogue, such as `book/index`, in its order."""
     ready = {f"book/{page}" for page in pages(root, language)}
     return [name for name in toc_files(root) if name in ready]
 
@@ -180,12 +184,13 @@ def build(root: Path, language: str) -> int:
     options = ["--all", "-W", "-n", "--keep-going", "--quiet"]
     done = subprocess.run([sys.executable, "-c", code, "build", ".", *options], cwd=home)
     if done.returncode == 0:
-        place(home / "_build" / "html", root / "_build" / "html" / language)
+        ways = ways_of(root, language, SITE)
+        place(home / "_build" / "html", root / "_build" / "html" / language, ways)
     return done.returncode
 
 
-def place(built: Path, target: Path) -> None:
-    """Move an edition into the website, and lead its links to the English pages there."""
+def place(built: Path, target: Path, ways: dict[str, str]) -> None:
+    """Move an edition into the website; lead its links to the English pages there."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.move(built, target)
     for path in target.rglob("*.html"):
@@ -196,6 +201,7 @@ def place(built: Path, target: Path) -> None:
             return f'href="{address}{match[2] or ""}" hreflang="en"'
 
         text = path.read_text(encoding="utf-8").replace(f"external{OUTSIDE}", f"internal{OUTSIDE}")
+        text = CHROME.sub(lambda match: match[1] + ways.get(match[2], match[2]), text)
         write(path, PLACE.sub(english, text))
 
 

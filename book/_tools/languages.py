@@ -32,14 +32,14 @@ def settings_of(config: Config) -> dict[str, Any]:
     return found
 
 
-def language(config: Config) -> str:
-    """Return the language of the edition being built."""
-    return str(settings_of(config).get("language", "en"))
+def language(config: Config, default: str = "en") -> str:
+    """Return the language of the edition being built; the default is the English book's."""
+    return str(settings_of(config).get("language", default))
 
 
 def original(app: Sphinx) -> Path:
     """Return the root of the English book, which every edition is made from."""
-    return Path(app.srcdir) / settings_of(app.config).get("root", "")
+    return Path(app.srcdir) / str(settings_of(app.config).get("root", ""))
 
 
 class EnglishAnchors(SphinxTransform):

@@ -10,6 +10,7 @@ from typing import Any
 
 from callouts import label
 from docutils import nodes
+from languages import original
 from phrases import Phrases, phrases
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -43,13 +44,6 @@ def costs(root: Path) -> dict[str, dict[str, float]]:
     return {f"book/{name.removeprefix('book/')}": one for name, one in read.items()}
 
 
-def original(docname: str, names: dict[str, Facts]) -> str | None:
-    """Find the chapter that a page is: the page itself, or what it is a translation of."""
-    if docname in names:
-        return docname
-    return next((n for n in names if docname.endswith(n.removeprefix("book"))), None)
-
-
 class FactsLine(SphinxPostTransform):
     """Put the facts under a chapter's title, in place of its line of times."""
 
@@ -63,10 +57,10 @@ class FactsLine(SphinxPostTransform):
         line = times_line(top, known) if top is not None else None
         if line is None:
             return
-        root = Path(self.env.srcdir)
+        root = original(self.app)
         found = chapter_facts(root)
-        name = original(self.env.docname, found)
-        if name is None:
+        name = self.env.docname
+        if name not in found:
             return
         told = [
             nodes.list_item("", nodes.paragraph("", "", *content), classes=[kind])

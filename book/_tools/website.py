@@ -34,7 +34,9 @@ class KeepPunctuation(SphinxPostTransform):
         for formula in list(self.document.findall(nodes.math)):
             after = formula.next_node(descend=False, siblings=True)
             mark = (
-                re.match(r"[.,;:!?)’”，。；：！？）、]+", after.astext()) if isinstance(after, nodes.Text) else None
+                re.match(r"[.,;:!?)’”，。；：！？）、]+", after.astext())
+                if isinstance(after, nodes.Text)
+                else None
             )
             if mark and len(formula.astext()) < LONG_FORMULA:
                 together = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark[0]))

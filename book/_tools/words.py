@@ -15,6 +15,22 @@ CATALOGUE = "vglab"
 FOLDER = "locale"  # of compiled catalogues, beside the `_config.yml` of an edition
 
 t: Callable[[str], str] = get_translation(CATALOGUE)
+SAID_BY_THEME = (  # in English in every language
+    t("Color mode"),
+    t("Colab logo"),
+    t("Launch interactive content"),
+    t("Launch on Colab"),
+    t("Main"),
+    t("Open issue"),
+    t("Page"),
+    t("Print to PDF"),
+    t("Repository"),
+    t("Search this book..."),
+    t("Source repositories"),
+    t("System Settings"),
+    t("Toggle primary sidebar"),
+    t("Toggle secondary sidebar"),
+)
 
 
 def load_words(app: Sphinx, _config: Config) -> None:
