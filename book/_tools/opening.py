@@ -88,7 +88,7 @@ class FactsLine(SphinxPostTransform):
             if number
         ]
         if work:
-            yield "work", [nodes.Text(", ".join(work))]
+            yield "work", [nodes.Text(known.comma.join(work))]
         yield "slides", [slides_link(self.env, one.name, known.slides)]
         if earlier := [name for name in needs(root).get(one.name, []) if name in self.env.titles]:
             yield "needs", self.links(earlier, known)
@@ -99,7 +99,7 @@ class FactsLine(SphinxPostTransform):
         for number, name in enumerate(names):
             page = self.env.app.builder.get_relative_uri(self.env.docname, name)
             short = self.env.titles[name].astext().split(":")[0]
-            content += [nodes.Text(", ")] if number else []
+            content += [nodes.Text(known.comma)] if number else []
             content.append(nodes.reference("", short, refuri=page, internal=True))
         return content
 

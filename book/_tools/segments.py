@@ -9,11 +9,13 @@ from sphinx.search.zh import SearchChinese
 
 HAN = re.compile(r"[\u3400-\u9fff]{2,}")
 SPLIT = r"""
-// A run of Chinese is cut into words of the index, the longest first.
+// A run of Chinese that no word of the index holds is cut into such words, the longest first.
 function splitQuery(query) {
   const { terms, titleterms } = Search._index;
   const known = (word) => Object.hasOwn(terms, word) || Object.hasOwn(titleterms, word);
+  const held = (run) => [terms, titleterms].some((all) => Object.keys(all).some((word) => word.includes(run)));
   const cut = (run) => {
+    if (held(run)) return [run];
     const words = [];
     for (let start = 0; start < run.length; ) {
       let end = run.length;
