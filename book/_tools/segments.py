@@ -13,17 +13,18 @@ SPLIT = r"""
 function splitQuery(query) {
   const { terms, titleterms } = Search._index;
   const known = (word) => Object.hasOwn(terms, word) || Object.hasOwn(titleterms, word);
-  const held = (run) => [terms, titleterms].some((all) => Object.keys(all).some((word) => word.includes(run)));
+  const words = [...Object.keys(terms), ...Object.keys(titleterms)];
+  const held = (run) => words.some((word) => word.includes(run));
   const cut = (run) => {
     if (held(run)) return [run];
-    const words = [];
+    const parts = [];
     for (let start = 0; start < run.length; ) {
       let end = run.length;
       while (end > start + 1 && !known(run.slice(start, end))) end -= 1;
-      if (end > start + 1) words.push(run.slice(start, end));
+      if (end > start + 1) parts.push(run.slice(start, end));
       start = end;
     }
-    return words.length ? words : [run];
+    return parts.length ? parts : [run];
   };
   const pieces = query.match(/\p{Script=Han}+|[\p{Letter}\p{Number}_]+/gu) ?? [];
   return pieces.flatMap((piece) => (/\p{Script=Han}/u.test(piece) ? cut(piece) : [piece]));
