@@ -274,7 +274,7 @@ def test_no_english_sentence_is_left(name):
     copy = BeautifulSoup(str(page(name, "zh")), "html.parser")
     for foreign in copy.select("[lang=en], pre, code, script, style, .math"):
         foreign.decompose()
-    texts = [text for text in copy.find_all(string=True) if ENGLISH_SENTENCE.search(text)]
+    texts = [text for text in copy.stripped_strings if ENGLISH_SENTENCE.search(text)]
     texts += [
         tag[attribute]
         for attribute in ("alt", "title", "aria-label", "placeholder")
