@@ -146,10 +146,12 @@ def settings(root: Path, language: str, names: list[str], ways: dict[str, str]) 
     """Return the edition's `_config.yml`: the English one, but for what a language changes."""
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     config["title"] = ways.get(config["title"], config["title"])
-    html, parse = config.setdefault("html", {}), config.setdefault("parse", {})
-    if html.get("baseurl"):
-        html["baseurl"] = f"{html['baseurl'].rstrip('/')}/{language}/"
-    parse["myst_url_schemes"] = ["mailto", "http", "https", ENGLISH.removesuffix("://")]
+    config.setdefault("parse", {})["myst_url_schemes"] = [
+        "mailto",
+        "http",
+        "https",
+        ENGLISH.removesuffix("://"),
+    ]
     sphinx = config["sphinx"]
     sphinx["local_extensions"] = {
         extension: posixpath.join("..", "..", path)
@@ -161,6 +163,7 @@ def settings(root: Path, language: str, names: list[str], ways: dict[str, str]) 
     sphinx["config"] |= {
         "language": SPHINX_NAMES.get(language, language),
         "html_search_language": language,
+        "site_folder": f"{language}/",
         "vglab_edition": {
             "language": language,
             "root": "../..",
@@ -193,6 +196,14 @@ def place(built: Path, target: Path, ways: dict[str, str]) -> None:
     """Move an edition into the website; lead its links to the English pages there."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.move(built, target)
+    for name in ("404.html", "robots.txt"):  # a host reads them at the root only
+        (target / name).unlink(missing_ok=True)
+    robots = target.parent / "robots.txt"
+    if robots.exists():
+        text = robots.read_text(encoding="utf-8")
+        own = text.replace("/sitemap.xml", f"/{target.name}/sitemap.xml").strip().splitlines()[-1]
+        if own not in text:
+            write(robots, f"{text}{own}\n")
     for path in target.rglob("*.html"):
         here = posixpath.dirname(posixpath.join(target.name, path.relative_to(target).as_posix()))
 

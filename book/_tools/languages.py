@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from address import address
 from docutils import nodes
 from edition import languages, translated_pages
 from measured import toc_files
@@ -136,17 +137,17 @@ def add_languages(
     here = language(app.config)
     found = page_editions(app, page)
     home = posixpath.dirname(found.get(here, ""))
-    base = app.config.html_baseurl.removesuffix(f"{here}/") if app.config.html_baseurl else ""
+    base = address(app.config).removesuffix(app.config.site_folder)
     context["vglab_languages"] = [
-        {"tag": TAGS[one], "name": NAMES[one], "address": posixpath.relpath(address, home)}
-        for one, address in found.items()
+        {"tag": TAGS[one], "name": NAMES[one], "address": posixpath.relpath(place, home)}
+        for one, place in found.items()
         if one != here
     ]
     heads = []
     if len(found) > 1:
-        tags = [(TAGS[one], address) for one, address in found.items()]
-        for tag, address in [*tags, ("x-default", found["en"])]:
-            url = html.escape(f"{base}{address}" if base else posixpath.relpath(address, home))
+        tags = [(TAGS[one], place) for one, place in found.items()]
+        for tag, place in [*tags, ("x-default", found["en"])]:
+            url = html.escape(f"{base}{place}" if base else posixpath.relpath(place, home))
             heads.append(f'<link rel="alternate" hreflang="{tag}" href="{url}">')
     if strings := settings_of(app.config).get("strings"):
         text = json.dumps(strings, ensure_ascii=False).replace("</", "<\\/")

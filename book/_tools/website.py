@@ -9,8 +9,8 @@ from described import setup as describe_pages
 from docutils import nodes
 from figures import InlineFigures
 from formulas import setup as set_formulas
-from lean import setup as make_lean
 from languages import original
+from lean import setup as make_lean
 from measured import ClaimFormulas, Measured
 from paths import setup as name_paths
 from running import Costs, OtherData
