@@ -14,7 +14,6 @@ from babel.messages.pofile import read_po, write_po
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.utils import new_document
-from phrases import CHINESE, ENGLISH
 from sphinx.locale import get_translation
 from test_site import browser, served  # noqa: F401 (fixtures)
 from throwaway import NAME, ROOT, TWIN, notebooks, twins
@@ -196,21 +195,6 @@ def test_chinese_on_an_english_page_is_marked():
     parts = list(languages.marked("weight (权重) and 梯度"))
     assert [part.astext() for part in parts] == ["weight (", "权重", ") and ", "梯度"]
     assert [part["classes"] for part in parts[1::2]] == [["language-zh-CN"]] * 2
-
-
-def test_the_reading_aids_know_the_agreed_forms():
-    terms = catalogues.translations(catalogues.path_of(ROOT, "zh", "terms"))
-    for english, kind in {
-        "Predict.": "predict",
-        "Trap.": "trap",
-        "What this does not show": "limits",
-        "Exercises": "exercises",
-        "Check yourself": "check",
-        "What you can do now": "summary",
-        "Sources": "apart",
-    }.items():
-        assert getattr(ENGLISH, kind).fullmatch(english)
-        assert getattr(CHINESE, kind).fullmatch(terms[english]), english
 
 
 def test_every_word_of_the_theme_is_translated():
