@@ -19,9 +19,10 @@ $(READY): requirements.txt pyproject.toml
 	$(RUN) pip install --quiet --requirement requirements.txt
 	$(BIN)/python -c 'open("$(READY)", "w").close()'
 
-book: $(READY)  ## build the website
+book: $(READY)  ## build the website, and its Chinese edition
 	rm -rf $(SITE)
-	$(BIN)/jupyter-book build . --all -W -n --keep-going --quiet && echo "Open $(SITE)/index.html, or run: make serve"
+	$(BIN)/jupyter-book build . --all -W -n --keep-going --quiet
+	$(BIN)/python book/_tools/edition.py zh && echo "Open $(SITE)/index.html, or run: make serve"
 
 pdf: $(READY)  ## print the website that `make book` built as one PDF, with Chromium
 	$(BIN)/python book/_tools/pdf.py

@@ -53,8 +53,8 @@ PAGE = """\
 
 def write_decks(app: Sphinx, failed: Exception | None) -> None:
     """Put the slides of every chapter, and what shows them, into the website just built."""
-    if failed or app.builder.format != "html":
-        return
+    if failed or app.builder.format != "html" or app.config.vglab_edition:
+        return  # an edition's pages lead to the English slides
     root, site = Path(app.srcdir), Path(app.outdir)
     for name in REVEAL:
         target = site / "_static" / "reveal" / Path(name).name

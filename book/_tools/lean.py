@@ -36,7 +36,7 @@ TOGETHER = re.compile(  # the theme's own scripts, in one file
 )
 # The theme lays out the whole page to find which boxes scroll, and make them reachable by keyboard.
 SLOW = "{e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1}"
-CALM = "{vglabWhenIdle(()=>%s)}" % SLOW
+CALM = f"{{vglabWhenIdle(()=>{SLOW})}}"
 AT_ONCE = "documentation_options.js"  # short, and the next scripts in the page set more of it
 SEARCH = re.compile(r"(searchtools|language_data|searchindex)\.js")
 UNUSED = ("scripts/fontawesome.js", "scripts/fontawesome.js.LICENSE.txt", "vendor/fontawesome")
@@ -158,7 +158,7 @@ class Page:
         return IMAGE.sub(self.sized, text)
 
     def one_sheet(self, text: str) -> str:
-        """Put one link in place of the many; fonts that the page begins with are asked for early."""
+        """Put one link in place of the many; fonts of its first screen are asked for early."""
         links = f'<link rel="stylesheet" href="{self.root}_static/{self.css}">\n'
         for font in (TITLES, *FORMULAS) if 'class="katex"' in text else (TITLES,):
             links += (

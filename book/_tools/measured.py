@@ -14,6 +14,7 @@ from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 from twins import claims, load
+from words import t
 
 COLUMNS = {"Finding": 40, "Expected": 18, "Measured": 18, "Source": 20, "Holds": 4}
 
@@ -37,7 +38,9 @@ class Measured(SphinxDirective):
             total += len(found)
             if found:
                 sections.append(self.section(name, notebook, found))
-        sentence = f"Findings that hold: {held} of {total}. Chapters: {len(sections)}."
+        sentence = t("Findings that hold: {held} of {total}. Chapters: {chapters}.").format(
+            held=held, total=total, chapters=len(sections)
+        )
         return [nodes.paragraph(text=sentence, classes=["vglab-count"]), *sections]
 
     def section(self, name: str, notebook: NotebookNode, found: list[NotebookNode]) -> nodes.Node:
@@ -45,7 +48,7 @@ class Measured(SphinxDirective):
         section = nodes.section(ids=[nodes.make_id(name)], names=[name])
         section += nodes.title(text=title(notebook))
         page = self.env.app.builder.get_relative_uri(self.env.docname, name)
-        head = nodes.row("", *(cell(nodes.Text(column)) for column in COLUMNS))
+        head = nodes.row("", *(cell(nodes.Text(t(column))) for column in COLUMNS))
         group = nodes.tgroup(cols=len(COLUMNS))
         group += [nodes.colspec(colwidth=width) for width in COLUMNS.values()]
         group += nodes.thead("", head)
@@ -60,7 +63,7 @@ class Measured(SphinxDirective):
         expected, relation = claim["expected"], claim["relation"]
         if relation not in expected:
             expected = f"{relation} {expected}"
-        mark = "✓ yes" if claim["holds"] else "✗ no"
+        mark = t("✓ yes") if claim["holds"] else t("✗ no")
         return nodes.row(
             "",
             cell(link),

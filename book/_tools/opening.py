@@ -10,6 +10,7 @@ from typing import Any
 
 from callouts import label
 from docutils import nodes
+from languages import original
 from phrases import Phrases, phrases
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -43,13 +44,6 @@ def costs(root: Path) -> dict[str, dict[str, float]]:
     return {f"book/{name.removeprefix('book/')}": one for name, one in read.items()}
 
 
-def original(docname: str, names: dict[str, Facts]) -> str | None:
-    """Find the chapter that a page is: the page itself, or what it is a translation of."""
-    if docname in names:
-        return docname
-    return next((n for n in names if docname.endswith(n.removeprefix("book"))), None)
-
-
 class FactsLine(SphinxPostTransform):
     """Put the facts under a chapter's title, in place of its line of times."""
 
@@ -63,10 +57,10 @@ class FactsLine(SphinxPostTransform):
         line = times_line(top, known) if top is not None else None
         if line is None:
             return
-        root = Path(self.env.srcdir)
+        root = original(self.app)
         found = chapter_facts(root)
-        name = original(self.env.docname, found)
-        if name is None:
+        name = self.env.docname
+        if name not in found:
             return
         told = [
             nodes.list_item("", nodes.paragraph("", "", *content), classes=[kind])
@@ -94,7 +88,7 @@ class FactsLine(SphinxPostTransform):
             if number
         ]
         if work:
-            yield "work", [nodes.Text(", ".join(work))]
+            yield "work", [nodes.Text(known.comma.join(work))]
         yield "slides", [slides_link(self.env, one.name, known.slides)]
         if earlier := [name for name in needs(root).get(one.name, []) if name in self.env.titles]:
             yield "needs", self.links(earlier, known)
@@ -105,7 +99,7 @@ class FactsLine(SphinxPostTransform):
         for number, name in enumerate(names):
             page = self.env.app.builder.get_relative_uri(self.env.docname, name)
             short = self.env.titles[name].astext().split(":")[0]
-            content += [nodes.Text(", ")] if number else []
+            content += [nodes.Text(known.comma)] if number else []
             content.append(nodes.reference("", short, refuri=page, internal=True))
         return content
 

@@ -35,6 +35,7 @@ class Phrases:
     question: tuple[str, str]
     slides: str
     needs: str
+    comma: str
     mark: str
     progress: str
     start: str
@@ -64,6 +65,7 @@ ENGLISH = Phrases(
     question=("{} question", "{} questions"),
     slides="slides",
     needs="needs ",
+    comma=", ",
     mark="Mark as read",
     progress="Your progress",
     start="Start with",
@@ -93,6 +95,7 @@ CHINESE = Phrases(
     question=("{} 道自测题", "{} 道自测题"),
     slides="幻灯片",
     needs="先读：",
+    comma="、",
     mark="标为已读",
     progress="学习进度",
     start="从这里开始：",

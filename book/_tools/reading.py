@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from callouts import Callouts
 from docutils import nodes
 from finding import complete_index
+from languages import language
 from opening import FactsLine, chapter_facts, opening_question
 from phrases import Phrases, phrases
 from sphinx.application import Sphinx
@@ -126,7 +127,9 @@ def addresses(app: Sphinx, page: str, known: Phrases) -> tuple[str, str]:
 
 
 def source(app: Sphinx, page: str) -> str:
-    """Return the file to edit: a chapter's twin, or the page's own source."""
+    """Return the file to edit: a chapter's twin, a translation's catalogue, or the page itself."""
+    if name := language(app.config, default=""):
+        return f"book/locale/{name}/{page.removeprefix('book/')}.po"
     root = Path(app.srcdir)
     twin = root / "book" / "_source" / f"{page.removeprefix('book/')}.md"
     path = twin if twin.exists() else Path(app.env.doc2path(page))

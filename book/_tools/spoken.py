@@ -44,6 +44,12 @@ def rewrite_svg(svg: str, look: Look) -> str:
     return SVG_TEXT.sub(new, svg)
 
 
+def svg_words(svg: str) -> list[str]:
+    """List the texts of a picture that hold words."""
+    texts = (html.unescape(match[2]) for match in SVG_TEXT.finditer(svg))
+    return [text for text in texts if has_words(text)]
+
+
 def rewrite_claim(data: NotebookNode, look: Look) -> None:
     """Replace the words of a claim in its data, its HTML and its plain text; its anchor stays."""
     claim = data[CLAIM]

@@ -170,6 +170,8 @@ def slides_link(env: Any, name: str, text: str) -> nodes.reference:
     """Return a link to a chapter's slides, which are built after all pages."""
     here = posixpath.dirname(env.docname) or "."
     target = posixpath.relpath(f"{deck_of(name)}.html", here)
+    if env.config.vglab_edition:
+        target = f"english://{deck_of(name)}.html"
     return nodes.reference("", text, refuri=target, internal=True)
 
 

@@ -1,7 +1,6 @@
 """What the website needs beyond Jupyter Book: a Sphinx extension, named in `_config.yml`."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from checks import problems
@@ -10,6 +9,7 @@ from described import setup as describe_pages
 from docutils import nodes
 from figures import InlineFigures
 from formulas import setup as set_formulas
+from languages import original
 from lean import setup as make_lean
 from measured import ClaimFormulas, Measured
 from paths import setup as name_paths
@@ -34,7 +34,9 @@ class KeepPunctuation(SphinxPostTransform):
         for formula in list(self.document.findall(nodes.math)):
             after = formula.next_node(descend=False, siblings=True)
             mark = (
-                re.match(r"[.,;:!?)’”]+", after.astext()) if isinstance(after, nodes.Text) else None
+                re.match(r"[.,;:!?)’”，。；：！？）、]+", after.astext())
+                if isinstance(after, nodes.Text)
+                else None
             )
             if mark and len(formula.astext()) < LONG_FORMULA:
                 together = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark[0]))
@@ -54,7 +56,7 @@ def set_theme(_app: Sphinx, config: Config) -> None:
 
 def refuse_unsound_book(app: Sphinx) -> None:
     """Stop before anything is built from notebooks that are stale or hold an error."""
-    if found := problems(Path(app.srcdir)):
+    if found := problems(original(app)):
         raise ExtensionError("the notebooks are not sound:\n  " + "\n  ".join(found))
 
 
@@ -65,6 +67,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     describe_pages(app)
     name_paths(app)
     app.setup_extension("reading")
+    app.setup_extension("languages")
     app.connect("config-inited", set_theme)
     app.connect("builder-inited", refuse_unsound_book)
     app.connect("build-finished", write_decks)

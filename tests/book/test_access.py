@@ -5,7 +5,7 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
-from test_site import PAGES, SITE, browser, served  # noqa: F401
+from test_site import EDITIONS, PAGES, SITE, browser, served  # noqa: F401
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -14,7 +14,7 @@ RUN = """async (rules) => {
   return violations.flatMap(({ id, nodes }) =>
     nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")}: ${failureSummary}`));
 }"""
-OTHERS = ["404", "search", "genindex", *(["zh/book/index"] if (SITE / "zh").exists() else [])]
+OTHERS = ["404", "search", "genindex", *EDITIONS]
 
 pytestmark = pytest.mark.skipif(
     not (SITE / "index.html").exists(), reason="the website is not built: run `make book`"
