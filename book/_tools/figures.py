@@ -1,6 +1,9 @@
 """SVG pictures as part of their page, so that they follow its theme and a reader hears them."""
 
+import base64
+import hashlib
 import html
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ PIXELS_PER_POINT = 4 / 3
 REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
 PLACES = re.compile(r'\b(?:d|x|y|cx|cy|points)="[^"]+"')
 DIGITS = re.compile(r"(\d\.\d\d)\d+")
+PIXELS = re.compile(r'"data:image/png;base64,([^"]{1000,})"')
 DROPPED = re.compile(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", re.S)
 
 
@@ -37,7 +41,17 @@ class InlineFigures(SphinxPostTransform):
         for number, image in enumerate(images, start=1):
             svg = (Path(self.env.srcdir) / image["uri"].lstrip("/")).read_text(encoding="utf-8")
             text = inline(svg, image.get("alt", ""), f"figure{number}-")
+            text = PIXELS.sub(self.in_a_file, text)
             image.replace_self(nodes.raw("", text, format="html"))
+
+    def in_a_file(self, match: re.Match[str]) -> str:
+        """Store a figure's pixels beside the page, which then need not wait for them."""
+        data = base64.b64decode(match[1])
+        name = f"_images/{hashlib.sha256(data).hexdigest()[:16]}.png"
+        path = Path(self.app.outdir, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        return f'"{posixpath.relpath(name, posixpath.dirname(self.env.docname))}"'
 
 
 def is_local_svg(image: nodes.image) -> bool:

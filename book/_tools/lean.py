@@ -31,12 +31,13 @@ IMAGE = re.compile(r"<img\b[^>]*>")
 ICON = re.compile(r'<(i|span) class="fa[bsr]? |<(i|span) class="fa-')
 IMPORT = re.compile(r'@import\s+"([^"]+)";')
 TOGETHER = re.compile(  # the theme's own scripts, in one file
-    r"(idle|doctools|sphinx_highlight|clipboard\.min|copybutton|togglebutton"
+    r"(near|doctools|sphinx_highlight|clipboard\.min|copybutton|togglebutton"
     r"|scripts/(bootstrap|sphinx-book-theme|pydata-sphinx-theme))\.js$"
 )
-# The theme lays out the whole page to find which boxes scroll, and make them reachable by keyboard.
+# To make the boxes that scroll reachable by keyboard, and no others, the theme lays out all of a page.
+# Here code can be reached from the start, and what does not scroll is passed over when it is near.
 SLOW = "{e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1}"
-CALM = f"{{vglabWhenIdle(()=>{SLOW})}}"
+CALM = f"{{vglabWhenNear(e,()=>{SLOW})}}"
 AT_ONCE = "documentation_options.js"  # short, and the next scripts in the page set more of it
 SEARCH = re.compile(r"(searchtools|language_data|searchindex)\.js")
 UNUSED = ("scripts/fontawesome.js", "scripts/fontawesome.js.LICENSE.txt", "vendor/fontawesome")
@@ -154,6 +155,7 @@ class Page:
         for again in more:
             text = text.replace(again, "", 1) if again != first else text
         text = ICON.sub(lambda m: m[0].replace(" class=", ' aria-hidden="true" class='), text)
+        text = text.replace("<pre>", '<pre tabindex="0">')
         text = text.replace('data-theme="auto"', 'data-theme="light"', 1)  # without scripts
         return IMAGE.sub(self.sized, text)
 

@@ -122,6 +122,8 @@ def chapter(soup: BeautifulSoup, page: str, numbers: dict[str, str]) -> tuple[Ta
         own_names(tag, numbers[page])
         if tag.name == "img" and tag.get("src"):
             tag["src"] = absolute(str(tag["src"]), page)
+        if tag.name == "image" and tag.get("xlink:href"):
+            tag["xlink:href"] = absolute(str(tag["xlink:href"]), page)
         if tag.name == "a" and tag.get("href"):
             lead(tag, page, numbers)
     return article, title
