@@ -1,7 +1,8 @@
 """One style sheet from many: what no page can use is left out, what it loads still is found.
 
 A rule stays where each class, id and element that its selector asks for is known: it stands on a
-page, or it is a word of a script, which may add it later. What `:not()`, `:is()` and their like
+page, or it is a word of a script, which may add it later, or begins with one (`vglab-play-`) that a
+script puts a name behind. What `:not()`, `:is()` and their like
 hold is never a reason to drop a rule.
 """
 
@@ -57,12 +58,13 @@ def bundle(sheets: Iterable[Sheet], known: set[str]) -> str:
 
 def kept(rules: list[Any], known: set[str], folder: str) -> Iterator[str]:
     """Yield the rules that some page can use."""
+    begun = tuple(word for word in known if word.startswith("vglab-") and word.endswith("-"))
     for rule in rules:
         if isinstance(rule, ast.QualifiedRule):
             prelude = ",".join(
                 written(selector, folder).strip()
                 for selector in selectors(rule.prelude)
-                if names(selector) <= known
+                if all(name in known or name.startswith(begun) for name in names(selector))
             )
             if prelude:
                 yield f"{prelude}{{{written(rule.content, folder).strip()}}}\n"

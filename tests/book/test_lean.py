@@ -63,6 +63,12 @@ def test_a_rule_stays_where_something_can_use_it(css, kept):
     assert bundle([Sheet(css, "a.css")], known) == kept
 
 
+def test_a_rule_stays_where_a_script_puts_the_class_together():
+    known = vocabulary([], ["element.className = `vglab-play-${name}`"])
+    css = ".vglab-play-flow .vglab-play-hero{color:red}\n"
+    assert bundle([Sheet(css + ".vglab-other{color:red}", "a.css")], known) == css
+
+
 def test_addresses_follow_their_sheet_and_a_medium_stays():
     css = ".on{background:url(../x/y.png)}p{background:url('data:a,b')}"
     made = bundle([Sheet(css, "styles/a.css", "print")], {"on", "p"})

@@ -24,6 +24,19 @@ export const part = (share, t) => {
   return t("one part in {n}", { n });
 };
 
+/** Lets the browser draw, and answer its reader, before the next piece of work. */
+const breath = () => new Promise((done) => setTimeout(done));
+
+/** The network, its weights drawn a few layers at a time. */
+const makeNetworkGently = async () => {
+  const network = makeNetwork({ width: WIDTH, seed: 1, batch: 4 });
+  for (let layer = 0; layer <= DEPTH; layer += 1) {
+    network.layer(layer);
+    if (layer % 4 === 3) await breath();
+  }
+  return network;
+};
+
 const makePicture = (stage) => {
   const canvas = make("canvas", { role: "img" });
   stage.append(canvas);
@@ -60,10 +73,12 @@ const makePicture = (stage) => {
 };
 
 /** Builds the figure in a panel of panel.js. */
-export const build = (panel) => {
+export const build = async (panel) => {
   const { t } = panel;
   panel.title(t("Thirty-two layers, and what reaches each of their units"));
-  const network = makeNetwork({ width: WIDTH, seed: 1, batch: 4 });
+  const network = await makeNetworkGently();
+  criticalSigmaW("tanh", 0); // a search, whose result is remembered
+  await breath();
   const { canvas, paint } = makePicture(panel.stage);
   panel.stage.append(
     make("p", { className: "vglab-ends" }, make("span", {}, t("input")), make("span", {}, t("loss"))),
@@ -143,6 +158,7 @@ export const build = (panel) => {
   new MutationObserver(() => paint(sizes, wave)).observe(document.documentElement, {
     attributeFilter: ["data-theme"],
   });
+  await breath();
   measure();
   if (calm()) stop();
   else start();
