@@ -6,6 +6,8 @@ RUN := $(BIN)/python -m
 READY := $(VENV)/ready
 SITE := _build/html
 RUN_TOOL = $(BIN)/python book/_tools/notebooks.py
+# These look at the built website, and begin after it.
+SITE_TESTS := $(patsubst %,tests/book/test_%.py,access described edition pdf play reading site weight)
 # Outputs are compared where they were made; elsewhere the chapters must only run.
 NBVAL := $(if $(filter Linux,$(shell uname -s)),--nbval,--nbval-lax)
 
@@ -37,7 +39,7 @@ lint: $(READY)
 
 unit: export OMP_NUM_THREADS = 1
 unit: $(READY)  ## the package and the tools
-	$(RUN) pytest tests --ignore=tests/book/test_site.py --ignore=tests/book/test_reading.py -n 2 --dist loadfile --cov
+	$(RUN) pytest tests $(SITE_TESTS:%=--ignore=%) -n 2 --dist loadfile --cov
 
 notebooks: $(READY)  ## run the chapters whose text changed
 	$(RUN_TOOL) build
@@ -56,7 +58,7 @@ run-notebooks: $(READY)  ## run every chapter again and compare with what is sto
 	$(RUN) pytest $(NBVAL) --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=book/_tools/nbval-sanitize.cfg -n 2 --dist loadscope book
 
 site-test: $(READY)  ## test the website that `make book` built
-	$(RUN) pytest tests/book/test_site.py tests/book/test_reading.py
+	$(RUN) pytest $(SITE_TESTS) -n 2 --dist loadfile
 
 benchmark: $(READY)  ## speed, side by side: fit, sweep, diagnose, explain, grading a class, and a sweep that loses a worker
 	$(RUN) pip install --quiet --requirement benchmarks/requirements.txt && for what in fit sweep diagnose explain grade cluster; do $(BIN)/python benchmarks/$$what.py || exit 1; done

@@ -1,8 +1,8 @@
 """One style sheet from many: what no page can use is left out, what it loads still is found.
 
 A rule stays where each class, id and element that its selector asks for is known: it stands on a
-page, or it is a word of a script, which may add it later, or begins with one (`vglab-play-`) that a
-script puts a name behind. What `:not()`, `:is()` and their like
+page, or it is a word of a script, which may add it later, or begins as one that a script completes:
+"key-" of `key-${kind}`. What `:not()`, `:is()` and their like
 hold is never a reason to drop a rule.
 """
 
@@ -17,6 +17,7 @@ from tinycss2 import ast
 
 WITH_RULES = {"media", "supports", "layer", "container", "scope"}
 WORD = re.compile(r"[A-Za-z_][\w-]*")
+BEGUN = re.compile(r"([A-Za-z_][\w-]*-)\$\{")
 TAG = re.compile(r"<([a-zA-Z][\w-]*)((?:\s[^<>]*)?)>")
 NAMES = re.compile(r"""\b(?:class|id)=(?:"([^"]*)"|'([^']*)')""")
 ALWAYS = {"html", "body", "from", "to"}
@@ -41,6 +42,7 @@ def vocabulary(pages: Iterable[str], scripts: Iterable[str]) -> set[str]:
                 known.update((double or single).split())
     for script in scripts:
         known.update(WORD.findall(script))
+        known.update(f"{begun}*" for begun in BEGUN.findall(script))
     return known
 
 
@@ -58,7 +60,7 @@ def bundle(sheets: Iterable[Sheet], known: set[str]) -> str:
 
 def kept(rules: list[Any], known: set[str], folder: str) -> Iterator[str]:
     """Yield the rules that some page can use."""
-    begun = tuple(word for word in known if word.startswith("vglab-") and word.endswith("-"))
+    begun = tuple(word.removesuffix("*") for word in known if word.endswith("*"))
     for rule in rules:
         if isinstance(rule, ast.QualifiedRule):
             prelude = ",".join(
