@@ -30,8 +30,7 @@ def test_no_page_shuts_anybody_out(browser, served, width, theme):  # noqa: F811
     found = {}
     for name in [*PAGES, *OTHERS]:
         tab.goto(f"{served}{name}.html", wait_until="load")
-        if "play-" in tab.content():
-            scroll_through(tab)
+        scroll_through(tab)
         tab.evaluate(AXE)
         if violations := tab.evaluate(RUN, RULES):
             found[name] = [re.sub(r"\s+", " ", one)[:300] for one in violations]

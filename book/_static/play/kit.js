@@ -1,5 +1,6 @@
 // What the figures draw with: pictures on a panel's stage, axes, lines, legends, in the book's style.
 import { d3 } from "./d3.js";
+import { make } from "./panel.js";
 
 export * from "./panel.js";
 

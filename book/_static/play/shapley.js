@@ -109,7 +109,7 @@ export const build = async (panel) => {
   const games = { ...GAMES, wine: await wineGame() };
   let v = [...games.glove.v];
   let seed = 1;
-  let draw;
+  let paint;
 
   panel.title(t("Who joins when: Shapley values, order by order"));
   const controls = panel.controls(() => panel.redraw());
@@ -192,8 +192,8 @@ export const build = async (panel) => {
   };
   draw(panel, (svg, width) => {
     const now = state();
-    draw ??= makePicture(svg);
-    draw(now, width);
+    paint ??= makePicture(svg);
+    paint(now, width);
     panel.say(finding(now));
     rules.replaceChildren(
       ...axioms(v, now.exact).flatMap(([name, says]) => [
