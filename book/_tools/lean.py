@@ -34,7 +34,7 @@ TOGETHER = re.compile(  # the theme's own scripts, in one file
     r"(near|doctools|sphinx_highlight|clipboard\.min|copybutton|togglebutton"
     r"|scripts/(bootstrap|sphinx-book-theme|pydata-sphinx-theme))\.js$"
 )
-# To make the boxes that scroll reachable by keyboard, and no others, the theme lays out a whole page.
+# To let the keyboard reach the boxes that scroll, and no others, the theme lays out a whole page.
 # Here code can be reached from the start, and what does not scroll is passed over when it is near.
 SLOW = "{e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1}"
 CALM = f"{{vglabWhenNear(e,()=>{SLOW})}}"
