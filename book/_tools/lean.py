@@ -36,6 +36,7 @@ TOGETHER = re.compile(  # the theme's own scripts, in one file
 )
 # To let the keyboard reach the boxes that scroll, and no others, the theme lays out a whole page.
 # Here code can be reached from the start, and what does not scroll is passed over when it is near.
+TABLE_BOX = '<div class="pst-scrollable-table-container"'
 SLOW = "{e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1}"
 CALM = f"{{vglabWhenNear(e,()=>{SLOW})}}"
 AT_ONCE = "documentation_options.js"  # short, and the next scripts in the page set more of it
@@ -156,6 +157,7 @@ class Page:
             text = text.replace(again, "", 1) if again != first else text
         text = ICON.sub(lambda m: m[0].replace(" class=", ' aria-hidden="true" class='), text)
         text = text.replace("<pre>", '<pre tabindex="0">')
+        text = text.replace(TABLE_BOX, f'{TABLE_BOX} tabindex="0"')
         text = text.replace('data-theme="auto"', 'data-theme="light"', 1)  # without scripts
         return IMAGE.sub(self.sized, text)
 

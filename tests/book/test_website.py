@@ -24,8 +24,9 @@ def build(root):
     """Build a book as `make book` does."""
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copytree(ROOT / "book" / "_tools", root / "book" / "_tools", dirs_exist_ok=True)
-    shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static", dirs_exist_ok=True)
-    (root / "book" / "_static" / "cover.svg").unlink()  # of a chapter that this book lacks
+    ours = shutil.ignore_patterns("cover.svg")  # the book at hand has drawn its own
+    static = root / "book" / "_static"
+    shutil.copytree(ROOT / "book" / "_static", static, dirs_exist_ok=True, ignore=ours)
     (root / "_toc.yml").write_text(TOC)
     (root / "book" / "references.bib").touch()
     (root / "book" / "index.md").write_text("# Welcome\n")
