@@ -17,7 +17,8 @@ RUN = """async (rules) => {
   return violations.flatMap(({ id, nodes }) =>
     nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")}: ${failureSummary}`));
 }"""
-OTHERS = ["404", "search", "genindex", *EDITIONS]
+# Not 404: it loads its style sheet from the published address, which this server does not have.
+OTHERS = ["search", "genindex", *EDITIONS]
 
 pytestmark = pytest.mark.skipif(
     not (SITE / "index.html").exists(), reason="the website is not built: run `make book`"
