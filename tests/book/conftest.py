@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from in_browser import chromium, figures, open_figure  # noqa: F401 (fixtures)
+from in_browser import browser, figures, open_figure  # noqa: F401 (fixtures)
 from throwaway import ADDRESS, NAME, TWIN, notebooks, twins
 
 

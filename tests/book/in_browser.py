@@ -1,5 +1,6 @@
 """A real browser, and pages that hold one interactive figure each: no built book is needed."""
 
+import contextlib
 import functools
 import http.server
 import shutil
@@ -74,11 +75,15 @@ def value(words):
     return float(f"{mantissa}e{exponent or 0}")
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves the book's scripts and styles, and at `/figure/NAME` a page with that figure."""
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
 
     def log_message(self, *_):
         pass
+
+
+class Handler(Quiet):
+    """Serves the book's scripts and styles, and at `/figure/NAME` a page with that figure."""
 
     def do_GET(self):
         if not self.path.startswith("/figure/"):
@@ -90,18 +95,25 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(PAGE.format(name=self.path.rpartition("/")[2]).encode())
 
 
-@pytest.fixture(scope="session")
-def figures():
-    """Address below which every figure has a page of its own."""
-    handler = functools.partial(Handler, directory=str(STATIC))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+@contextlib.contextmanager
+def serving(folder, handler=Quiet):
+    """Serve a folder, and give the address of its root."""
+    handled = functools.partial(handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handled) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/figure/"
+        yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
 
 
+@pytest.fixture(scope="session")
+def figures():
+    """Address below which every figure has a page of its own."""
+    with serving(STATIC, Handler) as address:
+        yield f"{address}figure/"
+
+
 @pytest.fixture(scope="module")
-def chromium():
+def browser():
     """A browser; the tests that need one are skipped where none is installed."""
     playwright = pytest.importorskip("playwright.sync_api")
     names = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
@@ -116,12 +128,12 @@ def chromium():
 
 
 @pytest.fixture
-def open_figure(chromium, figures):
+def open_figure(browser, figures):
     """Opens a figure by its name; the test fails on any error or warning of the page."""
     tabs, troubles = [], []
 
     def opened(name, **context):
-        tab = chromium.new_page(viewport={"width": 900, "height": 900}, **context)
+        tab = browser.new_page(viewport={"width": 900, "height": 900}, **context)
         tabs.append(tab)
         tab.on("pageerror", lambda error: troubles.append(str(error)))
         tab.on("console", lambda m: m.type in ("error", "warning") and troubles.append(m.text))

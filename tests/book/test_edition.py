@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.utils import new_document
 from sphinx.locale import get_translation
-from test_site import browser, served  # noqa: F401 (fixtures)
+from test_site import served  # noqa: F401 (fixtures)
 from throwaway import NAME, ROOT, TWIN, notebooks, twins
 
 import catalogues  # isort: skip

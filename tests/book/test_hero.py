@@ -1,15 +1,12 @@
 """The front page's picture: what it shows is what vglab computes, still and living."""
 
-import functools
-import http.server
 import re
-import shutil
-import threading
 from pathlib import Path
 
 import hero
 import pytest
 import torch
+from in_browser import serving
 from torch.nn import functional
 
 from vglab import models, theory
@@ -47,28 +44,12 @@ def test_a_dot_is_as_large_as_its_gradients_logarithm():
 
 
 @pytest.fixture(scope="module")
-def tab():
-    playwright = pytest.importorskip("playwright.sync_api")
-    found = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium is installed on this machine")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(STATIC))
-    with (
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
-        playwright.sync_playwright() as running,
-    ):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = running.chromium.launch(executable_path=found)
+def tab(browser):
+    with serving(STATIC) as address:
         opened = browser.new_page()
-        opened.goto(f"http://127.0.0.1:{server.server_port}/logo.svg")
+        opened.goto(f"{address}logo.svg")
         yield opened
-        browser.close()
-        server.shutdown()
+        opened.close()
 
 
 LIVING = """async ({ settings }) => {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from measured import toc_files
-from test_site import SITE, browser, page, served, troubles  # noqa: F401
+from test_site import SITE, page, served, troubles  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 VENDOR = ROOT / "book" / "_static" / "vendor"
@@ -174,6 +174,7 @@ def test_it_fits_a_phone(seen, width):
 def test_without_javascript_the_still_is_shown(browser, served, name, figure):  # noqa: F811
     tab = browser.new_page(java_script_enabled=False)
     tab.goto(f"{served}{name}.html", wait_until="load")
+    tab.locator(PLACE.format(figure)).first.scroll_into_view_if_needed()
     assert tab.locator(STILL.format(figure)).first.is_visible()
     assert tab.locator(".vglab-panel").count() == 0
     tab.close()

@@ -56,8 +56,8 @@ THEORY = """async (settings) => {
 
 
 @pytest.fixture(scope="module")
-def tab(chromium, figures):
-    opened = chromium.new_page()
+def tab(browser, figures):
+    opened = browser.new_page()
     opened.goto(figures.replace("figure/", "favicon.svg"))
     yield opened
     opened.close()

@@ -1,14 +1,10 @@
 """The trainability map in a browser, against networks trained anew, the theory and the chapter."""
 
 import base64
-import functools
 import gzip
-import http.server
 import io
 import json
 import re
-import shutil
-import threading
 from pathlib import Path
 
 import matplotlib
@@ -17,6 +13,7 @@ import pytest
 import torch
 import trainability_data
 import twins
+from in_browser import serving
 from matplotlib import image
 from torch.nn import functional
 
@@ -66,30 +63,9 @@ SEEN = """async (points) => {
 
 
 @pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-    found = next(filter(None, map(shutil.which, names)), None)
-    with playwright.sync_playwright() as running:
-        path = found or running.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip("no Chromium is installed on this machine")
-        opened = running.chromium.launch(executable_path=path)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def served():
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(STATIC))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with serving(STATIC) as address:
+        yield address
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from test_site import (  # noqa: F401  (fixtures)
     PAGES,
     ROOT,
     asked,
-    browser,
     page,
     served,
     troubles,
@@ -374,6 +373,7 @@ def test_without_storage_or_scripts_the_pages_read_as_well(browser, served):  # 
         bad = []
         tab.on("pageerror", lambda error, bad=bad: bad.append(str(error)))
         tab.goto(f"{served}{CHAPTER}.html")
+        tab.locator(".vglab-callout.predict").first.scroll_into_view_if_needed()
         assert tab.locator(".vglab-callout.predict").first.is_visible()
         assert tab.locator(".vglab-guess").first.is_visible() == blocked
         assert tab.locator(".vglab-finish").is_visible() == blocked

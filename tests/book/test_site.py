@@ -1,11 +1,8 @@
 """The built website: every page, link, figure and finding; then the same pages in a browser."""
 
 import functools
-import http.server
 import json
 import re
-import shutil
-import threading
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -15,6 +12,7 @@ import twins
 import yaml
 from bs4 import BeautifulSoup
 from edition import languages, translated_pages
+from in_browser import serving
 from measured import toc_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,29 +122,8 @@ def test_every_finding_is_on_the_measured_page():
 
 @pytest.fixture(scope="module")
 def served():
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(SITE))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-    found = next(filter(None, map(shutil.which, names)), None)
-    with playwright.sync_playwright() as running:
-        path = found or running.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip("no Chromium is installed on this machine")
-        opened = running.chromium.launch(executable_path=path)
-        yield opened
-        opened.close()
+    with serving(SITE) as address:
+        yield address
 
 
 def troubles(tab, served):

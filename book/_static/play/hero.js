@@ -1,5 +1,6 @@
 // The front page's living picture: gradients that vanish, and return, in a network computed here.
 import { criticalSigmaW, makeNetwork, predict } from "./flow-model.js";
+import { power } from "./numbers.js";
 import { calm, make } from "./panel.js";
 
 const [DEPTH, WIDTH, SHOWN] = [32, 64, 16]; // layers, units of a layer, units in the picture
@@ -20,7 +21,7 @@ export const part = (share, t) => {
   if (share >= 1.5) return t("{n} times as much", { n: Number(share.toPrecision(2)).toLocaleString("en") });
   if (share > 0.67) return t("all of it");
   const parts = 1 / share;
-  const n = parts < 1e6 ? Number(parts.toPrecision(1)).toLocaleString("en") : `10^${Math.round(Math.log10(parts))}`;
+  const n = parts < 1e6 ? Number(parts.toPrecision(1)).toLocaleString("en") : power(parts);
   return t("one part in {n}", { n });
 };
 
