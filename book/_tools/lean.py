@@ -157,6 +157,7 @@ class Page:
             text = text.replace(again, "", 1) if again != first else text
         text = ICON.sub(lambda m: m[0].replace(" class=", ' aria-hidden="true" class='), text)
         text = text.replace("<pre>", '<pre tabindex="0">')
+        text = text.replace('role="doc-biblioentry"', 'role="listitem"')  # it stands in a list
         text = text.replace(TABLE_BOX, f'{TABLE_BOX} tabindex="0"')
         text = text.replace('data-theme="auto"', 'data-theme="light"', 1)  # without scripts
         return IMAGE.sub(self.sized, text)
